@@ -1,0 +1,12 @@
+"""Numbers in, numbers out: numba kernels on arrays.  No autograd, no modules; each file loads at its first use."""
+
+from importlib import import_module
+from types import ModuleType
+
+__all__ = ["cpu", "cuba", "cuda", "fixed_point", "launch", "leaky", "memory", "shift", "tiles", "torch_op", "vec"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

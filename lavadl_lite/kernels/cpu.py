@@ -1,0 +1,104 @@
+"""What every CPU kernel needs: the two decorators and the thread pool; nothing about any dynamics."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+from numba import njit
+
+__all__ = ["cpu_kernel", "run_rows", "step", "threads"]
+
+LANES = 16  # rows that a kernel handles together: the float32 of one cache line
+SERIAL_BELOW = 50_000  # elements; handing work to a thread costs as much as computing this many
+
+# no exceptions and no division checks: numba would leave the fast path for them
+step = njit(error_model="numpy")
+
+
+def cpu_kernel(function: Callable[..., None]) -> Any:
+    """Compile a driver without the GIL, kept on disk where some cache folder is writable."""
+    try:
+        return njit(nogil=True, error_model="numpy", cache=True)(function)
+    except RuntimeError:  # numba found no folder to write to: a read-only install without a home
+        return njit(nogil=True, error_model="numpy")(function)
+
+
+def threads() -> int:
+    """Threads that a kernel may use: torch's setting where torch is loaded, else numba's."""
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch is not None else numba.config.NUMBA_NUM_THREADS
+
+
+class _Pool:
+    """One executor for this process; another one after a fork or when the number of threads changes."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.key: tuple[int, int] | None = None
+        self.executor: ThreadPoolExecutor | None = None
+
+    def get(self, helpers: int) -> ThreadPoolExecutor:
+        key = os.getpid(), helpers
+        if key != self.key:
+            with self.lock:
+                if key != self.key:
+                    self.executor = ThreadPoolExecutor(helpers, thread_name_prefix="lavadl_lite")
+                    self.key = key
+        return self.executor  # type: ignore[return-value]
+
+
+_pool = _Pool()
+
+
+def _forget_pool() -> None:
+    """In a forked child: the parent's threads do not exist here, and its lock may be held forever."""
+    global _pool
+    _pool = _Pool()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def run_rows(function: Callable[[int, int], Any], rows: int, elements: int) -> None:
+    """Call ``function(lo, hi)`` over equal shares of ``rows``, the first one in the calling thread.
+
+    Shares begin at multiples of 16 rows, so that every thread count gives the same bits.
+
+    Parameters
+    ----------
+    function : callable
+        Kernel over rows ``lo`` to ``hi``; it must release the GIL to gain anything.
+    rows : int
+        Number of rows.
+    elements : int
+        Size of the work; little work stays in the calling thread.
+    """
+    shares = min(threads(), rows // LANES) if elements >= SERIAL_BELOW else 1
+    if shares <= 1:
+        if rows > 0:
+            function(0, rows)
+        return
+    cuts = [rows * i // shares // LANES * LANES for i in range(shares)] + [rows]
+    executor = _pool.get(shares - 1)
+    others = [executor.submit(function, lo, hi) for lo, hi in zip(cuts[1:-1], cuts[2:], strict=True)]
+    function(cuts[0], cuts[1])
+    for other in others:
+        other.result()
+
+
+def as_argument(value: Any) -> Any:
+    """``value`` in the one type its kernel is compiled for: flat arrays, int64, float32, bool."""
+    if isinstance(value, np.ndarray):
+        flat = np.ascontiguousarray(value).reshape(-1)
+        return flat if flat.flags.writeable else flat.copy()
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    return int(value) if isinstance(value, int | np.integer) else np.float32(value)

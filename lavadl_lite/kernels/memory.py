@@ -1,0 +1,60 @@
+"""Memory for large outputs without page faults: a bounded pool of freed buffers.
+
+A fresh large buffer costs a page fault every 4 KiB, as much as the kernel that fills it, and the C library gives such
+buffers back to the system after every step.  So freed ones are kept, :data:`LIMIT` bytes at most.  A buffer returns when
+the last array, and so the last tensor, that sees it is gone; memory that something still sees is never lent again.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+__all__ = ["LIMIT", "SMALLEST", "empty", "held", "release", "set_pooling"]
+
+LIMIT = 256 << 20  # bytes kept at most
+SMALLEST = 4 << 20  # bytes; from here NumPy asks for huge pages too
+
+_free: dict[int, list[np.ndarray]] = {}  # size in bytes -> buffers; only atomic operations on it, so no lock
+_pooling = True
+
+
+class _Lent(np.ndarray):
+    """A view of a whole buffer, which goes back to the pool with it."""
+
+    def __del__(self) -> None:
+        buffer = self.base
+        if _pooling and type(buffer) is np.ndarray and held() + buffer.nbytes <= LIMIT:
+            _free.setdefault(buffer.nbytes, []).append(buffer)
+
+
+def empty(shape: tuple[int, ...]) -> np.ndarray:
+    """Uninitialised float32 of ``shape``, from the pool where it is large."""
+    size = math.prod(shape)
+    if not _pooling or 4 * size < SMALLEST:
+        return np.empty(shape, np.float32)
+    try:
+        buffer = _free[4 * size].pop()
+    except (KeyError, IndexError):
+        buffer = np.empty(size, np.float32)
+    # every view of the result has the lent one as its base, so that one dies last
+    return buffer.reshape(shape).view(_Lent).view(np.ndarray)
+
+
+def held() -> int:
+    """Bytes in the pool."""
+    return sum(size * len(buffers) for size, buffers in list(_free.items()))
+
+
+def release() -> None:
+    """Give all kept buffers back to the system."""
+    _free.clear()
+
+
+def set_pooling(enabled: bool) -> None:
+    """Switch the pool on (the default) or off; switching it off empties it."""
+    global _pooling
+    _pooling = bool(enabled)
+    if not _pooling:
+        release()

@@ -1,0 +1,80 @@
+"""One pair of forward and backward bodies as torch sees it: an autograd.Function in eager mode, a custom op when compiled.
+
+torch.compile cannot look into numba, so there the same bodies are reached through ``torch.library.custom_op``; eager
+mode keeps the Function, which costs half as much per call.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+__all__ = ["torch_op"]
+
+_NAMESPACE = "lavadl_lite"
+
+
+def _refuse(ctx: Any, *grads: Any) -> None:
+    raise RuntimeError("a second derivative was asked for, but the backward of this operator has none")
+
+
+def torch_op(
+    name: str,
+    forward: Callable[..., Any],
+    fake_forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    fake_backward: Callable[..., Any],
+    setup_context: Callable[[Any, tuple[Any, ...], Any], None],
+    arguments_of_backward: Callable[..., tuple[Any, ...]],
+    inputs: int,
+) -> Callable[..., Any]:
+    """Build the callable ``op(*inputs)`` that runs ``forward`` and differentiates by ``backward``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the op in the namespace ``lavadl_lite``; the backward's is ``<name>_backward``.
+    forward, backward : callable
+        Bodies over real tensors, annotated so that torch can read a schema from them.  ``backward`` returns gradients
+        of the first inputs of ``forward``.
+    fake_forward, fake_backward : callable
+        The same signatures, returning uninitialised tensors of the right shapes.
+    setup_context : callable
+        ``(ctx, inputs, output)``, remembers what backward needs.
+    arguments_of_backward : callable
+        ``(ctx, *grads)`` to the arguments of ``backward``.
+    inputs : int
+        Number of inputs of ``forward``.
+    """
+
+    def padded(grads: Any) -> tuple[Any, ...]:
+        grads = grads if isinstance(grads, tuple) else (grads,)
+        return (*grads, *[None] * (inputs - len(grads)))
+
+    compiled_backward = torch.library.custom_op(f"{_NAMESPACE}::{name}_backward", backward, mutates_args=())
+    compiled_backward.register_fake(fake_backward)
+    compiled_backward.register_autograd(_refuse)
+    compiled = torch.library.custom_op(f"{_NAMESPACE}::{name}", forward, mutates_args=())
+    compiled.register_fake(fake_forward)
+    compiled.register_autograd(
+        lambda ctx, *grads: padded(compiled_backward(*arguments_of_backward(ctx, *grads))), setup_context=setup_context
+    )
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+            return padded(backward(*arguments_of_backward(ctx, *grads)))
+
+    Function.forward = staticmethod(forward)
+    Function.setup_context = staticmethod(setup_context)
+    Function.__name__ = Function.__qualname__ = f"{name}_function"
+    eager = Function.apply
+
+    def op(*args: Any) -> Any:
+        return compiled(*args) if torch.compiler.is_compiling() else eager(*args)
+
+    op.__name__ = op.__qualname__ = name
+    op.compiled, op.compiled_backward = compiled, compiled_backward  # for torch.library.opcheck
+    return op
