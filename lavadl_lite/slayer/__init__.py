@@ -1,0 +1,5 @@
+"""Direct training of spiking networks: neurons, synapses, delays, blocks, losses and what training needs."""
+
+from . import axon, block, classifier, loss, neuron, spike, synapse, utils
+
+__all__ = ["axon", "block", "classifier", "loss", "neuron", "spike", "synapse", "utils"]

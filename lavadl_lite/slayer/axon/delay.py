@@ -1,0 +1,209 @@
+"""Axonal delays: a shift along time by whole steps, the same for all or learnt for each channel."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ... import kernels
+from ...errors import ParameterError, ShapeError
+from ...kernels.torch_op import torch_op
+
+__all__ = ["Delay", "delay"]
+
+_Two = tuple[Tensor, Tensor]
+
+
+def _forward(x: Tensor, delay: Tensor, sampling_time: float, offset: int, grad_scale: float) -> Tensor:
+    launch = kernels.launch
+    x = launch.ready(x)
+    y = launch.empty(x.shape, x)
+    rows = math.prod(x.shape[:-1])
+    kernels.shift.forward(
+        x, y, launch.ready(delay), sampling_time, offset, x.shape[-1], rows=rows, elements=x.numel()
+    )  # fmt: skip
+    return y
+
+
+def _fake_forward(x, delay, sampling_time, offset, grad_scale):
+    return x.new_empty(x.shape)
+
+
+def _backward(grad: Tensor, x: Tensor, delay: Tensor, sampling_time: float, offset: int, grad_scale: float) -> _Two:
+    launch = kernels.launch
+    grad = launch.ready(grad)
+    g_x = launch.empty(grad.shape, grad)
+    g_delay = grad.new_empty(grad.shape[:-1] if x.numel() else 0)
+    rows = math.prod(grad.shape[:-1])
+    kernels.shift.backward(
+        grad, launch.ready(x), g_x, g_delay, launch.ready(delay), sampling_time, offset, grad.shape[-1],
+        rows=rows, elements=grad.numel(),
+    )  # fmt: skip
+    return g_x, g_delay.mul_(grad_scale) if x.numel() else grad.new_zeros(grad.shape[:-1])
+
+
+def _fake_backward(grad, x, delay, sampling_time, offset, grad_scale):
+    return grad.new_empty(grad.shape), grad.new_empty(grad.shape[:-1])
+
+
+def _setup_context(ctx, inputs, output):
+    x, delay, *ctx.numbers = inputs
+    # what was shifted matters to the delay's gradient alone
+    ctx.save_for_backward(x if ctx.needs_input_grad[1] else x.new_empty(0), delay)
+
+
+def _arguments_of_backward(ctx, grad):
+    return (grad, *ctx.saved_tensors, *ctx.numbers)
+
+
+_shift = torch_op(
+    "shift", _forward, _fake_forward, _backward, _fake_backward, _setup_context, _arguments_of_backward, inputs=5
+)  # fmt: skip
+
+
+def _shifted(input: Tensor, delay: Tensor, sampling_time: float, offset: int, grad_scale: float) -> Tensor:
+    launch = kernels.launch
+    x = launch.floating(input)
+    rows = launch.expand_rows(delay, x.shape[:-1], "delay")
+    return _shift(x, rows, float(sampling_time), offset, float(grad_scale)).to(input.dtype)
+
+
+def delay(input: Tensor, delay_val: float | Tensor = 1, sampling_time: float = 1) -> Tensor:
+    """Shift ``input`` to later times, filling with zeros; the length stays.
+
+    Parameters
+    ----------
+    input : Tensor, shape (..., T)
+    delay_val : float or Tensor of one element
+        Time to shift by, in units of ``sampling_time`` once divided by it and rounded toward zero; negative shifts to the left.
+        It receives no gradient.
+    sampling_time : float
+        Duration of a step, above 0.
+
+    Returns
+    -------
+    Tensor, shape of ``input``
+
+    Raises
+    ------
+    ParameterError
+        If the input is not floating-point, ``delay_val`` not one finite number, or ``sampling_time`` not above 0.
+    ShapeError
+        If ``input`` has no time axis beside another one.
+    """
+    if input.dim() < 2:
+        raise ShapeError(f"expected an input of at least 2 dimensions, got shape {tuple(input.shape)}")
+    if isinstance(delay_val, Tensor) and delay_val.numel() != 1:
+        raise ParameterError(f"expected delay_val to be one number, got a tensor of shape {tuple(delay_val.shape)}")
+    if not sampling_time > 0:
+        raise ParameterError(f"expected sampling_time above 0, got {sampling_time}")
+    steps = float(delay_val) / float(sampling_time)
+    if not math.isfinite(steps):
+        raise ParameterError(f"expected a finite delay_val, got {delay_val}")
+    zero = torch.zeros(1, device=input.device)
+    return _shifted(input, zero, 1.0, max(min(int(steps), input.shape[-1]), -input.shape[-1]), 1.0)
+
+
+class Delay(torch.nn.Module):
+    r"""Learnable delay, one for each channel.
+
+    Channel :math:`c` is shifted by :math:`\lfloor d_c / T_s\rfloor` steps, with :math:`d` held in [0, ``max_delay``].  The
+    gradient of a delay is the finite difference of the output :math:`y`,
+
+    .. math:: \partial L/\partial d_c = g \sum_{n,\,\text{space},\,t}
+        \frac{\partial L}{\partial y[t]}\,(y[t-1] - y[t]), \qquad y[-1] = 0.
+
+    Parameters
+    ----------
+    sampling_time : float
+        Duration :math:`T_s` of a step.
+    max_delay : float, optional
+        Largest delay; no limit if absent.  The hardware holds 62.
+    grad_scale : float
+        Factor :math:`g` of the gradient.
+
+    Attributes
+    ----------
+    delay : Parameter, shape (1,) until materialised, then (C,)
+        The delays, drawn from [0, 1) at the first forward unless loaded or assigned by :meth:`materialize`.
+    init : bool
+        Whether the delays have been drawn or loaded.
+    shape : torch.Size or None
+        Spatial shape of the input.
+
+    References
+    ----------
+    .. [1] Shrestha and Orchard, "SLAYER: Spike Layer Error Reassignment in Time", NeurIPS 2018.
+    """
+
+    def __init__(self, sampling_time: float = 1, max_delay: float | None = None, grad_scale: float = 1) -> None:
+        super().__init__()
+        if not sampling_time > 0:
+            raise ParameterError(f"expected sampling_time above 0, got {sampling_time}")
+        if max_delay is not None and not max_delay >= 0:
+            raise ParameterError(f"expected max_delay of 0 or more, got {max_delay}")
+        self.sampling_time = sampling_time
+        self.max_delay = max_delay
+        self.grad_scale = grad_scale
+        self.init = False
+        self.shape: torch.Size | None = None
+        self.delay = torch.nn.Parameter(torch.zeros(1))
+
+    def extra_repr(self) -> str:
+        return f"sampling_time={self.sampling_time}, max_delay={self.max_delay}, grad_scale={self.grad_scale}"
+
+    def clamp(self) -> None:
+        """Hold the delays in [0, ``max_delay``]."""
+        with torch.no_grad():
+            self.delay.clamp_(0, self.max_delay)
+
+    def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Fix the spatial shape ``(C,)`` or ``(C, H, W)`` and draw the delays; returns the output's shape, the same one.
+
+        Raises
+        ------
+        ShapeError
+            If the delays were made for another number of channels.
+        """
+        shape = torch.Size(shape)
+        if self.init and self.delay.shape[0] != shape[0] and self.delay.tolist() == [0.0]:
+            self.init = False  # loaded from a module that had not drawn its delays either
+        if self.init and self.delay.shape[0] != shape[0]:
+            raise ShapeError(f"expected {self.delay.shape[0]} channels, got a spatial shape {tuple(shape)}")
+        if not self.init:
+            self.delay.data = torch.rand(shape[0], dtype=torch.float32).to(self.delay.device)
+            self.init = True
+        self.shape = shape
+        return tuple(shape)
+
+    def forward(self, input: Tensor, offset: int = 0) -> Tensor:
+        """Delay ``input``.
+
+        Parameters
+        ----------
+        input : Tensor, shape (N, C, ..., T)
+        offset : int
+            Further steps to delay all channels by.
+
+        Returns
+        -------
+        Tensor, shape of ``input``
+
+        Raises
+        ------
+        ShapeError
+            If ``input`` has fewer than 3 dimensions or another number of channels than before.
+        """
+        if input.dim() < 3:
+            raise ShapeError(f"expected an input (N, C, ..., T), got shape {tuple(input.shape)}")
+        if not self.init or self.shape != input.shape[1:-1]:
+            self.materialize(input.shape[1:-1])
+        self.clamp()
+        return _shifted(input, self.delay, self.sampling_time, offset, self.grad_scale)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        loaded = state_dict.get(prefix + "delay")
+        if loaded is not None and not self.init:
+            self.delay.data = self.delay.data.new_zeros(loaded.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.init = self.init or loaded is not None

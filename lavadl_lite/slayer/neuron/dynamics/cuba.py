@@ -1,0 +1,180 @@
+"""The fused CUBA neuron, spikes from input in one pass; norms between its integrators need the separate ones."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .... import kernels
+from ....kernels.torch_op import torch_op
+
+__all__ = ["spikes"]
+
+_Four = tuple[Tensor, Tensor, Tensor, Tensor]
+_Three = tuple[Tensor, Tensor, Tensor]
+
+
+def _forward(
+    x: Tensor,
+    decay_c: Tensor,
+    decay_v: Tensor,
+    state_c: Tensor,
+    state_v: Tensor,
+    scale: int,
+    level: int,
+    tau: float,
+    height: float,
+    centre: float,
+    graded: bool,
+    keep: bool,
+    final: bool,
+) -> _Four:
+    launch = kernels.launch
+    x, T, rows = launch.ready(x), x.shape[-1], math.prod(x.shape[:-1])
+    out = launch.empty(x.shape, x)
+    kept = x.new_empty(kernels.cuba.checkpoints(rows, T) if keep else 0, dtype=torch.int32)
+    final_c, final_v = (x.new_empty(x.shape[:-1] if final else 0) for _ in range(2))
+    on, unit = (0.0, 1 / scale) if graded else (1.0, 0.0)
+    parameters = [launch.ready(p) for p in (decay_c, decay_v, state_c, state_v)]
+    kernels.cuba.forward(
+        x, out, kept, final_c, final_v, *parameters, T, rows, float(scale), level, on, unit,
+        rows=rows, elements=x.numel(),
+    )  # fmt: skip
+    return out, kept, final_c, final_v
+
+
+def _fake_forward(
+    x, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded, keep, final
+):  # fmt: skip
+    T, rows = x.shape[-1], math.prod(x.shape[:-1])
+    kept = x.new_empty(max((T + 63) // 64 - 1, 0) * 2 * rows if keep else 0, dtype=torch.int32)
+    state = x.shape[:-1] if final else (0,)
+    return x.new_empty(x.shape), kept, x.new_empty(state), x.new_empty(state)
+
+
+def _backward(
+    grad: Tensor,
+    x: Tensor,
+    kept: Tensor,
+    decay_c: Tensor,
+    decay_v: Tensor,
+    state_c: Tensor,
+    state_v: Tensor,
+    scale: int,
+    level: int,
+    tau: float,
+    height: float,
+    centre: float,
+    graded: bool,
+) -> _Three:
+    launch = kernels.launch
+    x, grad, T, rows = launch.ready(x), launch.ready(grad), x.shape[-1], math.prod(x.shape[:-1])
+    g_x, g_c, g_v = launch.empty(x.shape, x), x.new_empty(x.shape[:-1]), x.new_empty(x.shape[:-1])
+    slope = math.log2(math.e) / (tau * scale)
+    offset = (level - centre * scale) * slope
+    parameters = [launch.ready(p) for p in (decay_c, decay_v, state_c, state_v)]
+    kernels.cuba.backward(
+        grad, x, kept, g_x, g_c, g_v, *parameters, T, rows, float(scale), level, slope, offset, height, graded,
+        rows=rows, elements=x.numel(),
+    )  # fmt: skip
+    return g_x, g_c, g_v
+
+
+def _fake_backward(grad, x, kept, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded):
+    return x.new_empty(x.shape), x.new_empty(x.shape[:-1]), x.new_empty(x.shape[:-1])
+
+
+def _setup_context(ctx, inputs, output):
+    x, decay_c, decay_v, state_c, state_v, *numbers = inputs
+    out, *rest = output
+    ctx.mark_non_differentiable(*rest)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, rest[0], decay_c, decay_v, state_c, state_v)
+    ctx.numbers = numbers[:6]
+
+
+def _arguments_of_backward(ctx, grad, *_):
+    x = ctx.saved_tensors[0]
+    return (torch.zeros_like(x) if grad is None else grad, *ctx.saved_tensors, *ctx.numbers)
+
+
+_cuba = torch_op(
+    "cuba", _forward, _fake_forward, _backward, _fake_backward, _setup_context, _arguments_of_backward, inputs=13
+)  # fmt: skip
+
+
+def spikes(
+    input: Tensor,
+    current_decay: Tensor,
+    voltage_decay: Tensor,
+    w_scale: int,
+    threshold: float,
+    tau_rho: float,
+    scale_rho: float,
+    graded_spike: bool = False,
+    current_state: Tensor | None = None,
+    voltage_state: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Spikes of current-based leaky integrate-and-fire neurons, all time steps at once.
+
+    With :math:`\lfloor\cdot\rceil_0` rounding toward zero, on integers,
+
+    .. math::
+        u[t] &= \lfloor u[t-1]\,(4096 - \alpha_u) / 4096\rceil_0 + \lfloor S\,x[t]\rceil_0 \\
+        v[t] &= \lfloor v'[t-1]\,(4096 - \alpha_v) / 4096\rceil_0 + u[t] \\
+        s[t] &= [v[t] > S\,\vartheta], \qquad v'[t] = v[t]\,(1 - s[t])
+
+    Parameters
+    ----------
+    input : Tensor, shape (..., T)
+        Dendrite current.
+    current_decay, voltage_decay : Tensor, shape (1,), (C,) or the spatial shape
+        Fractions lost each step, in 0..4096; rounded toward zero, held inside the range.
+    w_scale : int
+        Integer state that stands for 1.0, a power of two.
+    threshold : float
+        Firing threshold, a multiple of ``1 / w_scale``; a neuron fires strictly above it.
+    tau_rho, scale_rho : float
+        Width and height of the surrogate :math:`\partial s/\partial v = \rho/(2\tau)\,e^{-|v-\vartheta|/\tau}`, or
+        :math:`\rho\,e^{\min(v-\vartheta,\,0)/\tau}` for graded spikes.
+    graded_spike : bool
+        Send the voltage in place of 1.
+    current_state, voltage_state : Tensor, optional
+        States before the first step, one for all rows or of shape ``input.shape[:-1]``; 0 if absent.  They carry no gradient.
+
+    Returns
+    -------
+    spikes : Tensor, shape of ``input``
+    current_state, voltage_state : Tensor, shape ``input.shape[:-1]``, or (0,) when no initial state was given
+        States after the last step, the voltage after its reset.
+
+    Raises
+    ------
+    ParameterError
+        If ``input`` is not of a floating-point type.
+    ShapeError
+        If a decay or a state does not fit ``input``.
+
+    References
+    ----------
+    .. [1] Shrestha and Orchard, "SLAYER: Spike Layer Error Reassignment in Time", NeurIPS 2018.
+    """
+    launch = kernels.launch
+    x = launch.floating(input)
+    shape = x.shape[:-1]
+    persistent = current_state is not None
+    decay_c = launch.expand_rows(current_decay, shape, "current_decay")
+    decay_v = launch.expand_rows(voltage_decay, shape, "voltage_decay")
+    if persistent:
+        state_c = launch.expand_rows(current_state.detach(), shape, "current_state")
+        state_v = launch.expand_rows(voltage_state.detach(), shape, "voltage_state")
+    else:
+        state_c = state_v = x.new_empty(0)
+    keep = torch.is_grad_enabled() and (x.requires_grad or decay_c.requires_grad or decay_v.requires_grad)
+    level = min(math.floor(threshold * w_scale) + 1, kernels.fixed_point.NEVER)
+    height = scale_rho if graded_spike else scale_rho / (2 * tau_rho)
+    out, _, final_c, final_v = _cuba(
+        x, decay_c, decay_v, state_c, state_v, w_scale, level, tau_rho, height, threshold + 0.01 / w_scale,
+        graded_spike, keep, persistent,
+    )  # fmt: skip
+    return out.to(input.dtype), final_c, final_v

@@ -1,0 +1,5 @@
+"""Synapses: weighted sums of spikes at each time step."""
+
+from .layer import Dense
+
+__all__ = ["Dense"]

@@ -1,0 +1,123 @@
+"""What all synapses share: a weight, its normalisation, its quantisation; not how it is applied."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...errors import ParameterError
+
+__all__ = ["AbstractLayer", "Hook"]
+
+Hook = Callable[..., Tensor]
+
+# torch.nn.utils.parametrizations.weight_norm's names, and those of lava-dl, which we write
+_PARAMETRIZED = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+
+
+class AbstractLayer(torch.nn.Module):
+    """Base of real synapses, without a bias.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the weight, output channels first, with a trailing 1 for time.
+    weight_scale : float
+        Factor of the initial weights.
+    weight_norm : bool
+        Train a gain and a direction for each output channel in place of the weight.
+    pre_hook_fx : callable, optional
+        Applied to the weight before each use, such as a quantisation.
+
+    Attributes
+    ----------
+    weight : Parameter or Tensor
+        The weight; with weight normalisation computed from ``weight_g`` and ``weight_v``, the parameters then.
+    complex : bool
+        False: one real synapse.
+    """
+
+    complex = False
+
+    def __init__(
+        self, shape: tuple[int, ...], weight_scale: float, weight_norm: bool, pre_hook_fx: Hook | None
+    ) -> None:
+        super().__init__()
+        if not math.isfinite(weight_scale):
+            raise ParameterError(f"expected a finite weight_scale, got {weight_scale}")
+        if min(shape) < 1:
+            raise ParameterError(f"expected sizes of 1 or more, got a weight of shape {shape}")
+        self.weight = torch.nn.Parameter(torch.empty(shape))
+        torch.nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if weight_scale != 1:
+            self.weight.data *= weight_scale
+        self.pre_hook_fx = pre_hook_fx
+        if weight_norm:
+            self.enable_weight_norm()
+
+    def __getattr__(self, name: str):
+        # only reached where ``weight`` is not a parameter
+        if name == "weight" and self.weight_norm_enabled:
+            return self._normed()
+        return super().__getattr__(name)
+
+    def _normed(self) -> Tensor:
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)
+
+    @property
+    def weight_norm_enabled(self) -> bool:
+        """Whether a gain and a direction are trained in place of the weight."""
+        return "weight_g" in self._parameters
+
+    def enable_weight_norm(self) -> None:
+        """Train a gain and a direction for each output channel, which give the weight that is there now."""
+        if self.weight_norm_enabled:
+            return
+        weight = self.weight.detach()
+        del self._parameters["weight"]
+        self.weight_g = torch.nn.Parameter(torch.norm_except_dim(weight, 2, 0).clone())
+        self.weight_v = torch.nn.Parameter(weight.clone())
+
+    def disable_weight_norm(self) -> None:
+        """Train the weight itself again."""
+        if not self.weight_norm_enabled:
+            return
+        weight = self._normed().detach()
+        del self._parameters["weight_g"], self._parameters["weight_v"]
+        self.weight = torch.nn.Parameter(weight)
+
+    def effective_weight(self, mask: Tensor | None = None) -> Tensor:
+        """The weight that is applied: normalised, masked, quantised.
+
+        Parameters
+        ----------
+        mask : Tensor, broadcastable to the weight, optional
+            What the weight is multiplied by before its quantisation.
+        """
+        weight = self._normed() if self.weight_norm_enabled else self.weight
+        if mask is not None:
+            weight = weight * mask
+        return weight if self.pre_hook_fx is None else self.pre_hook_fx(weight)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the weight."""
+        return (self.weight_v if self.weight_norm_enabled else self.weight).shape
+
+    @property
+    def grad_norm(self) -> float:
+        """Root of the summed squared gradient over the number of weights (of gains, where normalised); 0 without one."""
+        grad = (self.weight_g if self.weight_norm_enabled else self.weight).grad
+        return 0.0 if grad is None else float(torch.norm(grad) / grad.numel())
+
+    @abstractmethod
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Apply :meth:`effective_weight` to ``input``."""
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        for theirs, ours in _PARAMETRIZED.items():
+            if prefix + theirs in state_dict:
+                state_dict[prefix + ours] = state_dict.pop(prefix + theirs)
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,25 @@
+"""What training needs beside neurons: quantisation, filters, statistics, the assistant, optimizer groups."""
+
+from . import filter, time
+from .assistant import Assistant
+from .optim import param_groups
+from .quantize import MODE as QUANTIZE_MODE
+from .quantize import quantize, quantize_hook_fx
+from .stats import LearningStat, LearningStats
+from .utils import diagonal_mask, dotdict, event_rate, staticproperty
+
+__all__ = [
+    "QUANTIZE_MODE",
+    "Assistant",
+    "LearningStat",
+    "LearningStats",
+    "diagonal_mask",
+    "dotdict",
+    "event_rate",
+    "filter",
+    "param_groups",
+    "quantize",
+    "quantize_hook_fx",
+    "staticproperty",
+    "time",
+]

@@ -1,0 +1,104 @@
+"""Rounding onto a grid with a straight-through gradient; shifts of integer tensors are in :mod:`.int_utils`."""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum, unique
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import ParameterError
+
+__all__ = ["MODE", "quantize", "quantize_hook_fx"]
+
+
+@unique
+class MODE(IntEnum):
+    """How :func:`quantize` chooses the grid point: the nearest one (ties to even), or the one below."""
+
+    ROUND = 0
+    FLOOR = 1
+
+
+def quantize(input: Tensor, step: float | Tensor = 1, mode: MODE | int = MODE.ROUND) -> Tensor:
+    """Round to multiples of ``step``; the gradient passes unchanged.
+
+    Parameters
+    ----------
+    input : Tensor, any shape
+        Values to round. Integer tensors are rounded as floating point numbers.
+    step : float or Tensor that broadcasts to the shape of ``input``, optional
+        Distance between grid points, positive. It receives no gradient.
+    mode : MODE, optional
+        ``MODE.ROUND`` takes the nearest grid point, and the even one of two equally near;
+        ``MODE.FLOOR`` the largest that is not above the value.
+
+    Returns
+    -------
+    Tensor, shape of ``input``
+        Multiples of ``step``, in the floating point type of ``input``.
+
+    Raises
+    ------
+    ParameterError
+        If ``mode`` is unknown or ``step`` is not a positive finite number.
+
+    Examples
+    --------
+    >>> quantize(torch.tensor([0.5, 1.5, 2.5]))
+    tensor([0., 2., 2.])
+    """
+    if mode not in (MODE.ROUND, MODE.FLOOR):
+        raise ParameterError(f"expected mode MODE.ROUND or MODE.FLOOR, {mode=} is not recognized")
+    if not isinstance(step, Tensor) and not 0 < step < math.inf:
+        raise ParameterError(f"expected a positive finite step, got {step}")
+    return _Grid.apply(input, step, mode == MODE.FLOOR)
+
+
+class _Grid(torch.autograd.Function):
+    """The nearest or the next lower multiple of a step; derivative 1 with respect to the input."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(input: Tensor, step: float | Tensor, floor: bool) -> Tensor:
+        if not isinstance(step, Tensor) and step == 1 and input.is_floating_point():
+            return torch.floor(input) if floor else torch.round(input)
+        steps = input / step
+        steps = steps.floor_() if floor else steps.round_()
+        return steps.mul_(step)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad, None, None
+
+
+def quantize_hook_fx(x: Tensor, scale: int = 1 << 6, num_bits: int = 8, descale: bool = False) -> Tensor:
+    """Quantise weights or a normalisation mean; for use as a ``pre_hook_fx``.
+
+    Parameters
+    ----------
+    x : Tensor, any shape
+        Values in units of 1.
+    scale : int, optional
+        Integer that stands for 1.0.
+    num_bits : int, optional
+        The result has the range ``-2 * 2**num_bits .. 2 * (2**num_bits - 1)`` in steps of 2, in units of ``1 / scale``:
+        one bit more than a signed weight of ``num_bits`` bits has.
+    descale : bool, optional
+        Return the integers, not multiples of ``1 / scale``.
+
+    Returns
+    -------
+    Tensor, shape of ``x``
+        Quantised values. The gradient passes unchanged inside the range and is zero outside.
+    """
+    lowest, highest = -2 * (1 << num_bits), 2 * ((1 << num_bits) - 1)
+    limited = quantize(x, step=2 / scale).clamp(lowest / scale, highest / scale)
+    return limited * scale if descale else limited
