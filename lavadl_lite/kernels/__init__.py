@@ -3,7 +3,20 @@
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["cpu", "cuba", "cuda", "fixed_point", "launch", "leaky", "memory", "shift", "tiles", "torch_op", "vec"]
+__all__ = [
+    "cpu",
+    "cuba",
+    "cuda",
+    "cuda_tiles",
+    "fixed_point",
+    "launch",
+    "leaky",
+    "memory",
+    "shift",
+    "tiles",
+    "torch_op",
+    "vec",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -55,7 +55,7 @@ class CudaKernel:
         Raises
         ------
         DeviceError
-            If numba-cuda, the driver or one of CUDA's compilers is missing.
+            If numba-cuda or the driver is missing.
         """
         if self._compiled is None:
             module = load()
@@ -75,6 +75,11 @@ class CudaKernel:
             Contiguous tensors of one device, and numbers.
         rows : int
             Number of rows.
+
+        Raises
+        ------
+        DeviceError
+            If numba-cuda, the driver or one of CUDA's compilers is missing, or a tensor is elsewhere.
         """
         if rows == 0:
             return
@@ -109,7 +114,7 @@ def load() -> ModuleType:
     Raises
     ------
     DeviceError
-        If numba-cuda, the driver or one of CUDA's compilers is missing; it names the extra to install.
+        If numba-cuda or the driver is missing; it names the extra to install.
     """
     if "module" not in _loaded:
         _loaded["module"] = _import()
@@ -117,15 +122,6 @@ def load() -> ModuleType:
 
 
 _loaded: dict[str, ModuleType] = {}
-
-
-def problem() -> str | None:
-    """Why kernels cannot run on a GPU here, or None if they can."""
-    try:
-        load()
-    except DeviceError as error:
-        return str(error)
-    return None
 
 
 def _import() -> ModuleType:
@@ -137,13 +133,28 @@ def _import() -> ModuleType:
         if module.config.ENABLE_CUDASIM:
             return module
         import numba.cuda.np.arrayobj  # what needs np.row_stack
-        from numba.cuda.cudadrv import nvrtc, nvvm
-    if not module.is_available():
-        raise DeviceError(f"CUDA's driver cannot be used: {module.cuda_error() or 'it sees no GPU'}")
-    with _explained():
-        nvvm.NVVM()
-        nvrtc._get_nvrtc_version()
+        from numba.cuda.cudadrv.driver import driver
+
+        if not driver.is_available:
+            reason = " ".join(str(driver.initialization_error).split())
+            raise DeviceError(f"the driver of an NVIDIA GPU is needed, and cannot be used: {reason}")
     return module
+
+
+def problem() -> str | None:
+    """Why kernels cannot run on a GPU here, or None if one just did: the driver and CUDA's compilers are tried."""
+    try:
+        module = load()
+        with _explained():
+            module.jit(_nothing)[_SMALLEST_GRID, WARP]()
+            module.synchronize()
+    except DeviceError as error:
+        return str(error)
+    return None
+
+
+def _nothing() -> None:
+    """The smallest kernel."""
 
 
 @contextlib.contextmanager

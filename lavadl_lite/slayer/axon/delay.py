@@ -75,8 +75,8 @@ def delay(input: Tensor, delay_val: float | Tensor = 1, sampling_time: float = 1
     ----------
     input : Tensor, shape (..., T)
     delay_val : float or Tensor of one element
-        Time to shift by, in units of ``sampling_time`` once divided by it and rounded toward zero; negative shifts to the left.
-        It receives no gradient.
+        Time to shift by, in steps once divided by ``sampling_time`` and rounded toward zero; negative shifts to the
+        left.  It receives no gradient.
     sampling_time : float
         Duration of a step, above 0.
 
@@ -107,8 +107,8 @@ def delay(input: Tensor, delay_val: float | Tensor = 1, sampling_time: float = 1
 class Delay(torch.nn.Module):
     r"""Learnable delay, one for each channel.
 
-    Channel :math:`c` is shifted by :math:`\lfloor d_c / T_s\rfloor` steps, with :math:`d` held in [0, ``max_delay``].  The
-    gradient of a delay is the finite difference of the output :math:`y`,
+    Channel :math:`c` is shifted by :math:`\lfloor d_c / T_s\rfloor` steps, with :math:`d` held in [0, ``max_delay``].
+    The gradient of a delay is the finite difference of the output :math:`y`,
 
     .. math:: \partial L/\partial d_c = g \sum_{n,\,\text{space},\,t}
         \frac{\partial L}{\partial y[t]}\,(y[t-1] - y[t]), \qquad y[-1] = 0.
@@ -158,7 +158,7 @@ class Delay(torch.nn.Module):
             self.delay.clamp_(0, self.max_delay)
 
     def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Fix the spatial shape ``(C,)`` or ``(C, H, W)`` and draw the delays; returns the output's shape, the same one.
+        """Fix the spatial shape ``(C,)`` or ``(C, H, W)`` and draw the delays; returns the same shape.
 
         Raises
         ------

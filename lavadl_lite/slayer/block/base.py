@@ -41,10 +41,11 @@ class AbstractBlock(torch.nn.Module):
     neuron_type: ClassVar[type[AbstractNeuron]]
     layer_type: ClassVar[str]
 
-    neuron: AbstractNeuron | None
-    synapse: AbstractLayer | None
+    neuron: Any  # absent from blocks without dynamics, see above
+    synapse: Any
     delay: Delay | None
     mask: Tensor | None
+    _history: Tensor | None
 
     def __init__(
         self,
@@ -130,7 +131,7 @@ class AbstractBlock(torch.nn.Module):
     # ------------------------------------------------------------------------------------------------------ export
     @abstractmethod
     def exchange_layer(self) -> Layer:
-        """This block as an entry of the exchange format; the block stays as it is.
+        """Describe the block as an entry of the exchange format; it stays as it is.
 
         Raises
         ------
@@ -168,7 +169,10 @@ class AbstractBlock(torch.nn.Module):
             )
         return weight.astype(np.float32)
 
-    def _exported_neuron(self) -> dict[str, Any]:
+    def _exported_neuron(self) -> dict[str, Any] | None:
+        return self._exported_dynamics()
+
+    def _exported_dynamics(self) -> dict[str, Any]:
         fields = dict(self.neuron.device_params)
         exponent = getattr(self.neuron.norm, "weight_exp", None)
         if exponent is not None:

@@ -1,4 +1,4 @@
-"""Blocks of current-based leaky integrate-and-fire neurons; arguments and meaning stand with the bases in :mod:`.shapes`."""
+"""Blocks of current-based leaky integrate-and-fire neurons; :mod:`.shapes` documents their arguments."""
 
 from ..neuron.cuba import Neuron
 from .shapes import AbstractAffine, AbstractDense, AbstractFlatten, AbstractInput, AbstractOutput

@@ -55,7 +55,7 @@ class AbstractInput(AbstractBlock):
     ) -> None:
         super().__init__(neuron_params, delay_shift=delay_shift and neuron_params is not None, count_log=count_log)
         if neuron_params is None and not (weight is None and bias is None):
-            raise ParameterError("expected neuron_params beside weight or bias: without a neuron the input passes through")
+            raise ParameterError("expected neuron_params beside weight or bias: without a neuron nothing is encoded")
         self.weight = None if weight is None else torch.nn.Parameter(torch.tensor([float(weight)]))
         self.bias = None if bias is None else torch.nn.Parameter(torch.tensor([float(bias)]))
         self.input_shape: torch.Size | None = None
@@ -120,9 +120,8 @@ class AbstractFlatten(AbstractBlock):
     def forward(self, input: Tensor) -> Output:
         if input.dim() < 3:
             raise ShapeError(f"expected an input (N, C, ..., T), got shape {tuple(input.shape)}")
-        if self._shape is None or self._shape[0] != math.prod(input.shape[1:-1]):
-            self.materialize(input.shape[1:-1])
-        output = input.reshape(input.shape[0], self._shape[0], input.shape[-1])
+        self.materialize(input.shape[1:-1])
+        output = input.flatten(1, -2)
         return (output, None) if self.count_log else output
 
     def exchange_layer(self) -> Layer:
@@ -142,15 +141,19 @@ class _AbstractFull(AbstractBlock):
         weight_scale: float,
         weight_norm: bool,
         pre_hook_fx: Hook,
-        **options: Any,
+        delay: bool = False,
+        delay_shift: bool = False,
+        mask: Tensor | None = None,
+        count_log: bool = False,
     ) -> None:
         layer = synapse.Dense(in_neurons, out_neurons, weight_scale, weight_norm)
-        super().__init__(neuron_params, layer, **options)
-        if isinstance(pre_hook_fx, str):
-            if pre_hook_fx != "quantize_8bit":
-                raise ParameterError(f"expected pre_hook_fx to be callable, None or 'quantize_8bit', got {pre_hook_fx!r}")
-            pre_hook_fx = self.neuron.quantize_8bit
-        layer.pre_hook_fx = pre_hook_fx
+        super().__init__(neuron_params, layer, delay, delay_shift, mask, count_log)
+        if isinstance(pre_hook_fx, str) and pre_hook_fx != "quantize_8bit":
+            raise ParameterError(f"expected pre_hook_fx callable, None or 'quantize_8bit', got {pre_hook_fx!r}")
+        layer.pre_hook_fx = self.neuron.quantize_8bit if isinstance(pre_hook_fx, str) else pre_hook_fx
+
+    def _exported_read_out(self) -> dict[str, Any]:
+        return {**self._exported_dynamics(), "vThMant": _NEVER_FIRES}
 
     def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         layer = self.synapse
@@ -233,8 +236,8 @@ class AbstractDense(_AbstractFull):
         count_log: bool = False,
     ) -> None:
         super().__init__(
-            neuron_params, in_neurons, out_neurons, weight_scale, weight_norm, pre_hook_fx,
-            delay=delay, delay_shift=delay_shift, mask=mask, count_log=count_log,
+            neuron_params, in_neurons, out_neurons, weight_scale, weight_norm, pre_hook_fx, delay, delay_shift, mask,
+            count_log,
         )  # fmt: skip
 
     def forward(self, input: Tensor) -> Output:
@@ -281,7 +284,7 @@ class AbstractAffine(_AbstractFull):
         return (output, None) if self.count_log else output
 
     def _exported_neuron(self) -> dict[str, Any] | None:
-        return {**super()._exported_neuron(), "vThMant": _NEVER_FIRES} if self.dynamics else None
+        return self._exported_read_out() if self.dynamics else None
 
 
 class AbstractOutput(_AbstractFull):
@@ -312,5 +315,5 @@ class AbstractOutput(_AbstractFull):
         _, output = self.neuron.dynamics(self.synapse(input, self.mask), spiking=False)
         return (output, None) if self.count_log else output
 
-    def _exported_neuron(self) -> dict[str, Any]:
-        return {**super()._exported_neuron(), "vThMant": _NEVER_FIRES}
+    def _exported_neuron(self) -> dict[str, Any] | None:
+        return self._exported_read_out()

@@ -191,9 +191,9 @@ class AbstractNeuron(torch.nn.Module):
         if not shape:
             raise ShapeError("expected a spatial shape (C,) or (C, H, W), got ()")
         for name, (low, high) in self._spread.items():
-            low, high = low * self.p_scale, high * self.p_scale
+            start, span = low * self.p_scale, (high - low) * self.p_scale
             parameter = getattr(self, name)
-            parameter.data = (low + (high - low) * torch.rand(shape[0])).clamp(0, self.p_scale).to(parameter.device)
+            parameter.data = (start + span * torch.rand(shape[0])).clamp(0, self.p_scale).to(parameter.device)
         self._spread = {}
         for decay in self.decays:
             channels = getattr(self, decay.name).shape[0]
@@ -273,14 +273,29 @@ class AbstractIntegrator(AbstractNeuron):
 
     complex: ClassVar[bool] = False
 
-    def __init__(self, *args: Any, norm: Callable[[], torch.nn.Module] | None) -> None:
-        super().__init__(*args)
-        self.norm = None if norm is None else norm()
-        if self.norm is not None and hasattr(self.norm, "pre_hook_fx"):
-            self.norm.pre_hook_fx = self.quantize_8bit
+    def __init__(
+        self,
+        threshold: float,
+        tau_grad: float,
+        scale_grad: float,
+        scale: int,
+        norm: Callable[[], torch.nn.Module] | None,
+        dropout: torch.nn.Module | None,
+        shared_param: bool,
+        persistent_state: bool,
+        requires_grad: bool,
+        graded_spike: bool,
+    ) -> None:
+        super().__init__(
+            threshold, tau_grad, scale_grad, scale, dropout, shared_param, persistent_state, requires_grad, graded_spike
+        )
+        made: Any = None if norm is None else norm()
+        if hasattr(made, "pre_hook_fx"):
+            made.pre_hook_fx = self.quantize_8bit
+        self.norm = made
 
     def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         shape = super().materialize(shape)
-        if self.norm is not None and hasattr(self.norm, "materialize"):
+        if hasattr(self.norm, "materialize"):
             self.norm.materialize(shape)
         return shape

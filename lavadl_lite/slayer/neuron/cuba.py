@@ -45,8 +45,8 @@ class Neuron(AbstractIntegrator):
         v[t] &= (1 - \alpha_v)\,v[t-1]\,(1 - s[t-1]) + \mathrm{norm}(u[t]) \\
         s[t] &= [v[t] > \vartheta]
 
-    States and decays are integers with 12 fractional bits, products are rounded toward zero, states are held in 24 bits:
-    the arithmetic of Loihi.  The voltage that :meth:`dynamics` returns comes before the reset.
+    States and decays are integers with 12 fractional bits, products are rounded toward zero, states are held in 24
+    bits: the arithmetic of Loihi.  The voltage that :meth:`dynamics` returns comes before the reset.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ class Neuron(AbstractIntegrator):
 
     Notes
     -----
-    The parameters ``current_decay`` and ``voltage_decay`` hold 0..4096, so an optimiser needs a learning rate of their own
-    for them: :func:`~lavadl_lite.slayer.utils.param_groups`.
+    The parameters ``current_decay`` and ``voltage_decay`` hold 0..4096, so an optimiser needs a learning rate of
+    their own for them: :func:`~lavadl_lite.slayer.utils.param_groups`.
 
     References
     ----------
@@ -93,6 +93,11 @@ class Neuron(AbstractIntegrator):
     decays = (Decay("current_decay", field="iDecay"), Decay("voltage_decay", field="vDecay"))
     states = (State("current_state"), State("voltage_state"))
     surrogate = Surrogate(tau=100, scale=0.1)
+
+    current_decay: torch.nn.Parameter
+    voltage_decay: torch.nn.Parameter
+    current_state: Tensor
+    voltage_state: Tensor
 
     def __init__(
         self,
@@ -110,8 +115,8 @@ class Neuron(AbstractIntegrator):
         graded_spike: bool = False,
     ) -> None:
         super().__init__(
-            threshold, tau_grad, scale_grad, scale, dropout, shared_param, persistent_state, requires_grad,
-            graded_spike, norm=norm,
+            threshold, tau_grad, scale_grad, scale, norm, dropout, shared_param, persistent_state, requires_grad,
+            graded_spike,
         )  # fmt: skip
         self._declare(current_decay=current_decay, voltage_decay=voltage_decay)
         self.threshold_eps = 0.01 / self.s_scale

@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,14 +58,14 @@ class AbstractLayer(torch.nn.Module):
         if weight_norm:
             self.enable_weight_norm()
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         # only reached where ``weight`` is not a parameter
         if name == "weight" and self.weight_norm_enabled:
             return self._normed()
         return super().__getattr__(name)
 
     def _normed(self) -> Tensor:
-        return torch._weight_norm(self.weight_v, self.weight_g, 0)
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)  # noqa: SLF001 - the bits of lava-dl
 
     @property
     def weight_norm_enabled(self) -> bool:
@@ -108,7 +109,7 @@ class AbstractLayer(torch.nn.Module):
 
     @property
     def grad_norm(self) -> float:
-        """Root of the summed squared gradient over the number of weights (of gains, where normalised); 0 without one."""
+        """Norm of the gradient over the number of weights (of gains, where normalised); 0 without one."""
         grad = (self.weight_g if self.weight_norm_enabled else self.weight).grad
         return 0.0 if grad is None else float(torch.norm(grad) / grad.numel())
 

@@ -14,7 +14,8 @@ __all__ = ["Dense"]
 
 def _sizes(value: int | Sequence[int], name: str) -> tuple[int, ...]:
     sizes = (value,) if isinstance(value, int | np.integer) else tuple(value)
-    if not all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in sizes) or len(sizes) not in (1, 2, 3):
+    integers = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in sizes)
+    if not integers or len(sizes) not in (1, 2, 3):
         raise ParameterError(f"expected {name} to be an int, (W, H) or (W, H, C), got {value!r}")
     return tuple(int(v) for v in sizes)
 
@@ -99,5 +100,5 @@ class Dense(AbstractLayer):
             return torch.nn.functional.conv3d(input, weight)
         if self.kernel_size != (1, 1, 1):
             raise ShapeError(f"expected an input (N, C, H, W, T) for a kernel over a plane, got {tuple(input.shape)}")
-        # one product a sample, in the input's own layout: matmul would fold samples into columns and copy them there and back
+        # one product a sample, in the input's own layout: matmul would copy all samples into one matrix and back
         return torch.bmm(weight.flatten(1).expand(input.shape[0], -1, -1), input)

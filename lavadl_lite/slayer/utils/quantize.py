@@ -54,21 +54,28 @@ def quantize(input: Tensor, step: float | Tensor = 1, mode: MODE | int = MODE.RO
         raise ParameterError(f"expected mode MODE.ROUND or MODE.FLOOR, {mode=} is not recognized")
     if not isinstance(step, Tensor) and not 0 < step < math.inf:
         raise ParameterError(f"expected a positive finite step, got {step}")
-    return _Grid.apply(input, step, mode == MODE.FLOOR)
+    floor = mode == MODE.FLOOR
+    if torch.compiler.is_compiling():  # plain operations are fused, and torch's tracer warns of a Function
+        return _rounded(input.detach(), step, floor) + (input - input.detach())
+    return _StraightThrough.apply(input, step, floor)
 
 
-class _Grid(torch.autograd.Function):
-    """The nearest or the next lower multiple of a step; derivative 1 with respect to the input."""
+def _rounded(input: Tensor, step: float | Tensor, floor: bool) -> Tensor:
+    if not isinstance(step, Tensor) and step == 1 and input.is_floating_point():
+        return torch.floor(input) if floor else torch.round(input)
+    steps = input / step
+    steps = steps.floor_() if floor else steps.round_()
+    return steps.mul_(step)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Rounding whose derivative is taken to be 1."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(input: Tensor, step: float | Tensor, floor: bool) -> Tensor:
-        if not isinstance(step, Tensor) and step == 1 and input.is_floating_point():
-            return torch.floor(input) if floor else torch.round(input)
-        steps = input / step
-        steps = steps.floor_() if floor else steps.round_()
-        return steps.mul_(step)
+        return _rounded(input, step, floor)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

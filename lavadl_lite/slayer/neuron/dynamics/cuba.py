@@ -32,7 +32,7 @@ def _forward(
     launch = kernels.launch
     x, T, rows = launch.ready(x), x.shape[-1], math.prod(x.shape[:-1])
     out = launch.empty(x.shape, x)
-    kept = x.new_empty(kernels.cuba.checkpoints(rows, T) if keep else 0, dtype=torch.int32)
+    kept = x.new_empty(kernels.cuba.checkpoints(rows, T, x.device.type) if keep else 0, dtype=torch.int32)
     final_c, final_v = (x.new_empty(x.shape[:-1] if final else 0) for _ in range(2))
     on, unit = (0.0, 1 / scale) if graded else (1.0, 0.0)
     parameters = [launch.ready(p) for p in (decay_c, decay_v, state_c, state_v)]
@@ -47,7 +47,7 @@ def _fake_forward(
     x, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded, keep, final
 ):  # fmt: skip
     T, rows = x.shape[-1], math.prod(x.shape[:-1])
-    kept = x.new_empty(max((T + 63) // 64 - 1, 0) * 2 * rows if keep else 0, dtype=torch.int32)
+    kept = x.new_empty(kernels.cuba.checkpoints(rows, T, x.device.type) if keep else 0, dtype=torch.int32)
     state = x.shape[:-1] if final else (0,)
     return x.new_empty(x.shape), kept, x.new_empty(state), x.new_empty(state)
 
@@ -86,7 +86,7 @@ def _fake_backward(grad, x, kept, decay_c, decay_v, state_c, state_v, scale, lev
 
 def _setup_context(ctx, inputs, output):
     x, decay_c, decay_v, state_c, state_v, *numbers = inputs
-    out, *rest = output
+    _, *rest = output
     ctx.mark_non_differentiable(*rest)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(x, rest[0], decay_c, decay_v, state_c, state_v)
@@ -140,7 +140,8 @@ def spikes(
     graded_spike : bool
         Send the voltage in place of 1.
     current_state, voltage_state : Tensor, optional
-        States before the first step, one for all rows or of shape ``input.shape[:-1]``; 0 if absent.  They carry no gradient.
+        States before the first step, one for all rows or of shape ``input.shape[:-1]``; 0 if absent.  They carry no
+        gradient.
 
     Returns
     -------
@@ -162,19 +163,18 @@ def spikes(
     launch = kernels.launch
     x = launch.floating(input)
     shape = x.shape[:-1]
-    persistent = current_state is not None
     decay_c = launch.expand_rows(current_decay, shape, "current_decay")
     decay_v = launch.expand_rows(voltage_decay, shape, "voltage_decay")
-    if persistent:
+    if current_state is None or voltage_state is None:
+        state_c = state_v = x.new_empty(0)
+    else:
         state_c = launch.expand_rows(current_state.detach(), shape, "current_state")
         state_v = launch.expand_rows(voltage_state.detach(), shape, "voltage_state")
-    else:
-        state_c = state_v = x.new_empty(0)
     keep = torch.is_grad_enabled() and (x.requires_grad or decay_c.requires_grad or decay_v.requires_grad)
     level = min(math.floor(threshold * w_scale) + 1, kernels.fixed_point.NEVER)
     height = scale_rho if graded_spike else scale_rho / (2 * tau_rho)
     out, _, final_c, final_v = _cuba(
         x, decay_c, decay_v, state_c, state_v, w_scale, level, tau_rho, height, threshold + 0.01 / w_scale,
-        graded_spike, keep, persistent,
+        graded_spike, keep, current_state is not None,
     )  # fmt: skip
     return out.to(input.dtype), final_c, final_v

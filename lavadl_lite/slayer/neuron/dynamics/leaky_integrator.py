@@ -72,8 +72,8 @@ def dynamics(
     r"""Response of leaky integrators, all time steps at once.
 
     On integers, with :math:`\lfloor\cdot\rceil_0` rounding toward zero,
-    :math:`y[t] = \lfloor y'[t-1]\,(4096 - \alpha) / 4096\rceil_0 + \lfloor S\,x[t]\rceil_0`, where :math:`y'` is 0 after a
-    step that reached the threshold and :math:`y` otherwise.  States are held inside :math:`\pm(2^{23} - 1)`.
+    :math:`y[t] = \lfloor y'[t-1]\,(4096 - \alpha) / 4096\rceil_0 + \lfloor S\,x[t]\rceil_0`, where :math:`y'` is 0
+    after a step that reached the threshold and :math:`y` otherwise.  States are held inside :math:`\pm(2^{23} - 1)`.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def dynamics(
 
     Notes
     -----
-    The gradient is the true one of this recurrence with rounding, limits and reset passed straight through: with respect to
-    ``input``, ``decay`` and ``state``.  The threshold has none.
+    The gradient is the true one of this recurrence with rounding, limits and reset passed straight through: with
+    respect to ``input``, ``decay`` and ``state``.  The threshold has none.
     """
     launch = kernels.launch
     x = launch.floating(input)
