@@ -130,7 +130,7 @@ def _forward_cpu(
         if final_c.size > 0:
             per_unit = np.float32(1) / scale
             write_rows(final_c, row, rows, floats, to_float(current) * per_unit)
-            write_rows(final_v, row, rows, floats, to_float(select(voltage >= th, zero, voltage)) * per_unit)
+            write_rows(final_v, row, rows, floats, to_float(select(voltage >= reset_at, zero, voltage)) * per_unit)
 
 
 @cpu_kernel
@@ -232,7 +232,7 @@ def _forward_cuda(
     if final_c.size > 0:
         per_unit = np.float32(1) / scale
         final_c[row] = to_float(int32(current)) * per_unit
-        final_v[row] = to_float(int32(select(voltage >= th, zero, voltage))) * per_unit
+        final_v[row] = to_float(int32(select(voltage >= reset_at, zero, voltage))) * per_unit
 
 
 @cuda_kernel

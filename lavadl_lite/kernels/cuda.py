@@ -6,6 +6,7 @@ No other file imports ``numba.cuda``, and this one only then: a machine without 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
@@ -26,13 +27,13 @@ __all__ = ["WARP", "CudaKernel", "cuda", "cuda_kernel", "load", "problem"]
 WARP = 32  # lanes of a warp, and rows that one handles
 _SMALLEST_GRID = 128  # blocks; numba warns of fewer, and idle ones cost nothing
 
-# What drivers mean by `cuda` inside their bodies.  It stands here for readers and linters: the real module takes its place
-# in the driver's own globals right before compilation, where numba and its simulator look for it.
+# What drivers mean by `cuda` inside their bodies.  It stands here for readers and linters: the real module takes its
+# place in the driver's own globals right before compilation, where numba and its simulator look for it.
 cuda: Any = None
 
 
 def cuda_kernel(function: Callable[..., None]) -> CudaKernel:
-    """Make a driver of ``function``, whose last argument is the number of rows; it stays plain Python until first used."""
+    """Make a driver of ``function``, whose last argument is the number of rows; plain Python until it is first used."""
     return CudaKernel(function)
 
 
@@ -99,7 +100,7 @@ def blocks(rows: int) -> int:
 
 
 def _as_kernel_argument(value: Tensor | float, device: Any) -> Any:
-    """``value`` in the one type its kernel is compiled for; a tensor's memory as a flat device array, nothing copied."""
+    """``value`` in the one type its kernel is compiled for; a tensor as a flat device array of the same memory."""
     if not hasattr(value, "data_ptr"):
         return as_argument(value)
     if value.device != device:
@@ -132,7 +133,7 @@ def _import() -> ModuleType:
 
         if module.config.ENABLE_CUDASIM:
             return module
-        import numba.cuda.np.arrayobj  # what needs np.row_stack
+        importlib.import_module("numba.cuda.np.arrayobj")  # what needs np.row_stack
         from numba.cuda.cudadrv.driver import driver
 
         if not driver.is_available:
@@ -163,11 +164,11 @@ def _row_stack() -> Iterator[None]:
     if hasattr(np, "row_stack"):
         yield
         return
-    np.row_stack = np.vstack
+    np.row_stack = np.vstack  # noqa: NPY201
     try:
         yield
     finally:
-        del np.row_stack
+        del np.row_stack  # noqa: NPY201
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """How a CUDA driver walks over rows: one warp turns tiles of 32 rows by 32 steps in shared memory.
 
-Global memory is read and written along time, a lane each step; the step itself runs a lane each row.  The next tile waits
-in registers.  Rows past the end are read as the last row again, so that only writing asks whether a row is there.
+Global memory is read and written along time, a lane each step; the step itself runs a lane each row.  The next tile
+waits in registers.  Rows past the end are read as the last row again, so that only writing asks whether a row is there.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ TILE = WARP * PITCH  # floats of shared memory; the compiler wants one name
 
 
 # These are compiled into their kernels; numba's simulator runs them as the plain functions that they are.  Indices are
-# unsigned because numba tests others for being negative, loops are `while` because its `range` costs more than the step.
+# unsigned because numba tests others for being negative, loops are `while` because its `range` costs as much as a step.
 @register_jitable
 def fetch(ahead, x, first, rows, t0, T, lane):
-    """``ahead[r] = x[first + r, t0 + lane]`` for 32 rows, clamped to the last row and step; nothing before or after time."""
+    """``ahead[r] = x[first + r, t0 + lane]`` for 32 rows, clamped to the last row and step; no tile, nothing read."""
     if 0 <= t0 < T:
         at = first * T + min(t0 + lane, T - 1)
+        # not simply T: all 32 distances would be kept in registers from tile to tile
+        stride = T if t0 + lane < T else 0
         if first + WARP <= rows:
             for r in range(WARP):  # unrolled, and ``ahead`` with it into registers
                 ahead[r] = x[np.uint64(at)]
-                at += T
+                at += stride
         else:
             value = np.float32(0)
             for r in range(WARP):

@@ -123,7 +123,7 @@ def expand_rows(parameter: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     shape = tuple(shape)
     if parameter.numel() == 1:
         return parameter.reshape(()).expand(shape)
-    if given in (shape, shape[1:]):
+    if given == shape or given == shape[1:]:  # not `in`, which torch.compile gets wrong for sizes that vary
         return parameter.expand(shape)
     if len(shape) > 1 and given == shape[1:2]:
         return parameter.reshape(-1, *[1] * (len(shape) - 2)).expand(shape)

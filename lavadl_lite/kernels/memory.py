@@ -20,13 +20,16 @@ _free: dict[int, list[np.ndarray]] = {}  # size in bytes -> buffers; only atomic
 _pooling = True
 
 
-class _Lent(np.ndarray):
-    """A view of a whole buffer, which goes back to the pool with it."""
+class _Lent:
+    """What arrays on a lent buffer have as their base; no array itself, for NumPy lets views of views skip those."""
+
+    def __init__(self, buffer: np.ndarray) -> None:
+        self.buffer = buffer
+        self.__array_interface__ = buffer.__array_interface__
 
     def __del__(self) -> None:
-        buffer = self.base
-        if _pooling and type(buffer) is np.ndarray and held() + buffer.nbytes <= LIMIT:
-            _free.setdefault(buffer.nbytes, []).append(buffer)
+        if _pooling and held() + self.buffer.nbytes <= LIMIT:
+            _free.setdefault(self.buffer.nbytes, []).append(self.buffer)
 
 
 def empty(shape: tuple[int, ...]) -> np.ndarray:
@@ -38,8 +41,7 @@ def empty(shape: tuple[int, ...]) -> np.ndarray:
         buffer = _free[4 * size].pop()
     except (KeyError, IndexError):
         buffer = np.empty(size, np.float32)
-    # every view of the result has the lent one as its base, so that one dies last
-    return buffer.reshape(shape).view(_Lent).view(np.ndarray)
+    return np.asarray(_Lent(buffer)).reshape(shape)
 
 
 def held() -> int:

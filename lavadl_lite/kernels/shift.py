@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+
 from .cpu import LANES, cpu_kernel, step
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import PITCH, TILE, WARP
 from .launch import Kernel
-from .vec import load, repeat, store
+from .vec import load, repeat, select, store
 
 __all__ = ["backward", "forward"]
 
@@ -20,8 +21,8 @@ _AT_ONCE = 8  # rows whose values wait in a CUDA lane's registers together
 def steps_of(delay, sampling_time, offset, T):
     """Whole steps to shift right by, held inside -T..T; a delay that is not a number counts as far to the left."""
     steps = delay / sampling_time
-    steps = steps if steps > -_FAR else -_FAR
-    steps = steps if steps < _FAR else _FAR
+    steps = select(steps > -_FAR, steps, -_FAR)
+    steps = select(steps < _FAR, steps, _FAR)
     return min(max(np.int64(steps) + offset, -T), T)
 
 
@@ -79,7 +80,7 @@ def _backward_cpu(g_y, x, g_x, g_delay, delay, sampling_time, offset, T, lo, hi)
 
 @cuda_kernel
 def _forward_cuda(x, y, delay, sampling_time, offset, T, rows):
-    """As the CPU driver, for the 32 rows of this warp: a lane each step, some rows at once so that their loads overlap."""
+    """As the CPU driver, for the 32 rows of this warp: a lane each step, rows at once so that their loads overlap."""
     shifts = cuda.shared.array(WARP, np.int64)
     starts = cuda.shared.array(WARP, np.int64)
     values = cuda.local.array(_AT_ONCE, np.float32)
@@ -104,7 +105,7 @@ def _forward_cuda(x, y, delay, sampling_time, offset, T, rows):
 
 @cuda_kernel
 def _backward_cuda(g_y, x, g_x, g_delay, delay, sampling_time, offset, T, rows):
-    """As the CPU driver, for the 32 rows of this warp; a lane sums over its own steps, then a lane each row over lanes."""
+    """As the CPU driver, for the 32 rows of this warp; a lane sums its steps, then for its row what the lanes have."""
     shifts = cuda.shared.array(WARP, np.int64)
     starts = cuda.shared.array(WARP, np.int64)
     tile = cuda.shared.array(TILE, np.float32)

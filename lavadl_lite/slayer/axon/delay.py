@@ -98,7 +98,7 @@ def delay(input: Tensor, delay_val: float | Tensor = 1, sampling_time: float = 1
     if not sampling_time > 0:
         raise ParameterError(f"expected sampling_time above 0, got {sampling_time}")
     steps = float(delay_val) / float(sampling_time)
-    if not math.isfinite(steps):
+    if not -math.inf < steps < math.inf:
         raise ParameterError(f"expected a finite delay_val, got {delay_val}")
     zero = torch.zeros(1, device=input.device)
     return _shifted(input, zero, 1.0, max(min(int(steps), input.shape[-1]), -input.shape[-1]), 1.0)
@@ -154,8 +154,8 @@ class Delay(torch.nn.Module):
 
     def clamp(self) -> None:
         """Hold the delays in [0, ``max_delay``]."""
-        with torch.no_grad():
-            self.delay.clamp_(0, self.max_delay)
+        # .data: an earlier call may still be waiting for its backward, which this does not disturb
+        self.delay.data.clamp_(0, self.max_delay)
 
     def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Fix the spatial shape ``(C,)`` or ``(C, H, W)`` and draw the delays; returns the same shape.
@@ -165,6 +165,8 @@ class Delay(torch.nn.Module):
         ShapeError
             If the delays were made for another number of channels.
         """
+        if torch.compiler.is_compiling():
+            torch._dynamo.graph_break()  # shapes cannot be made inside a graph: materialise before torch.compile
         shape = torch.Size(shape)
         if self.init and self.delay.shape[0] != shape[0] and self.delay.tolist() == [0.0]:
             self.init = False  # loaded from a module that had not drawn its delays either

@@ -134,21 +134,19 @@ class AbstractNeuron(torch.nn.Module):
                 raise ParameterError(f"expected {name} to be one number or (smallest, largest), got {value!r}")
             low, high = (_number(v, name) for v in value)
         else:
-            value = _number(value, name)
-            low, high = value, value
-            if not self.shared_param:
-                low, high = value * (1 - _SPREAD), min(value * (1 + _SPREAD), max(value, 1.0))
+            low = high = _number(value, name)
         if not 0 <= low <= high <= 1:
             raise ParameterError(f"expected {name} in 0..1, got {value!r}")
         if not self.shared_param:
+            if not isinstance(value, tuple | list):
+                low, high = low * (1 - _SPREAD), high * (1 + _SPREAD)  # what is drawn above 1 is held to it
             self._spread[name] = low, high
         return torch.tensor([self.p_scale * low], dtype=torch.float32)
 
     def clamp(self) -> None:
         """Hold the decays in 0..4096."""
-        with torch.no_grad():
-            for decay in self.decays:
-                getattr(self, decay.name).clamp_(0, self.p_scale)
+        for decay in self.decays:
+            getattr(self, decay.name).data.clamp_(0, self.p_scale)
 
     def _cx(self, name: str) -> np.int64 | np.ndarray:
         """A decay as the device holds it."""
@@ -187,6 +185,8 @@ class AbstractNeuron(torch.nn.Module):
         ShapeError
             If the parameters were made for another number of channels.
         """
+        if torch.compiler.is_compiling():
+            torch._dynamo.graph_break()  # shapes cannot be made inside a graph: materialise before torch.compile
         shape = torch.Size(shape)
         if not shape:
             raise ShapeError("expected a spatial shape (C,) or (C, H, W), got ()")

@@ -113,7 +113,7 @@ class MeanOnlyBatchNorm(AbstractBatchNorm):
     momentum : float, optional
         Weight :math:`\mu` of a new batch in the running mean.
     pre_hook_fx : callable, optional
-        Quantisation :math:`h` of the mean, for example :func:`~...utils.quantize_hook_fx`. With ``descale=True`` it
+        Quantisation :math:`h` of the mean, for example :func:`.quantize_hook_fx`. With ``descale=True`` it
         returns integers. The default changes nothing.
 
     Attributes

@@ -38,7 +38,7 @@ class Assistant:
     count_log : bool, optional
         Whether the network returns an event count, which is then handed on.
     lam : float, optional
-        Factor on the network's own loss, for example that of :class:`~..loss.SparsityEnforcer`. It counts for the
+        Factor on the network's own loss, for example that of :class:`.SparsityEnforcer`. It counts for the
         gradient, not for the statistics.
     progress : bool, optional
         Whether :meth:`fit` shows a progress bar. By default it does on a terminal.

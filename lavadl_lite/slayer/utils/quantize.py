@@ -52,7 +52,9 @@ def quantize(input: Tensor, step: float | Tensor = 1, mode: MODE | int = MODE.RO
     """
     if mode not in (MODE.ROUND, MODE.FLOOR):
         raise ParameterError(f"expected mode MODE.ROUND or MODE.FLOOR, {mode=} is not recognized")
-    if not isinstance(step, Tensor) and not 0 < step < math.inf:
+    if isinstance(step, Tensor):
+        step = step.detach()
+    elif not 0 < step < math.inf:
         raise ParameterError(f"expected a positive finite step, got {step}")
     floor = mode == MODE.FLOOR
     if torch.compiler.is_compiling():  # plain operations are fused, and torch's tracer warns of a Function

@@ -1,0 +1,254 @@
+"""What the table of the format is made of, and how one field is checked.  The table itself is in :mod:`.schema`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import ExchangeError
+
+__all__ = ["Field", "LayerType", "Mismatch", "NeuronType", "PlainSource", "Shape", "Source", "Values", "check_fields"]
+
+Shape = tuple[int, ...]
+Values = Mapping[str, Any]
+Axis = int | str | Callable[[Values], int]  # a number, the name of the field that holds it, or a rule
+
+
+class Mismatch(Exception):
+    """Something does not fit: name of the field, what was expected, what came."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One dataset: its type, shape and range.
+
+    Parameters
+    ----------
+    name : str
+        Name in the file.
+    dtype : type
+        What is written: ``np.int64``, ``np.float32`` (holding integers), ``bool`` or ``str``.
+    low, high : int
+        Range of numbers, ends included.
+    shapes : tuple of shapes
+        Shapes that are kept as they are, the usual one first.  An axis may name the field that holds its size.
+    old : tuple of shapes
+        Shapes that old files have for as many values; they are brought to the first of ``shapes``.
+    convert : callable, optional
+        ``(value, known) -> value`` brings a value to its present form, or raises :class:`Mismatch`; then ``old`` may
+        hold shapes of any size.
+    choices : tuple of str
+        Allowed strings.
+    default : optional
+        Value where an old file has none.
+    required : bool
+        Whether a layer without the field is refused; a field with a default is never missing.
+    kept : bool
+        False for a field of old files that is only checked.
+    """
+
+    name: str
+    dtype: type
+    low: int = 0
+    high: int = 0
+    shapes: tuple[tuple[Axis, ...], ...] = ((),)
+    old: tuple[tuple[Axis, ...], ...] = ()
+    convert: Callable[[np.ndarray, Values], np.ndarray] | None = None
+    choices: tuple[str, ...] = ()
+    default: Any = None
+    required: bool = True
+    kept: bool = True
+
+
+@dataclass(frozen=True)
+class NeuronType:
+    """A neuron model.
+
+    Parameters
+    ----------
+    fields : tuple of Field
+        Its fields; ``channels`` names the layer's number of channels in their shapes.
+    synonyms : tuple of str
+        Other names that files have for it.
+    ignored : tuple of str
+        Fields of old files that repeat or describe what other fields say.
+    """
+
+    fields: tuple[Field, ...]
+    synonyms: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerType:
+    """A layer model.
+
+    Parameters
+    ----------
+    fields : tuple of Field
+        In the order in which they are checked: sizes first.
+    neurons : tuple of str
+        Neuron types that it may have; a layer may also come without a neuron.
+    output_shape : callable
+        ``(fields, shape before or None) -> shape``, without batch and time, or :class:`Mismatch` where they do not fit.
+    needs_neuron : tuple of str
+        Fields that mean something only where there is a neuron.
+    """
+
+    fields: tuple[Field, ...]
+    neurons: tuple[str, ...]
+    output_shape: Callable[[Values, Shape | None], Shape]
+    needs_neuron: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """Where fields come from: a group of a file, or a mapping of values."""
+
+    path: str
+
+    def names(self) -> Iterable[str]:
+        """All members."""
+
+    def at(self, name: str) -> str:
+        """Path of a member."""
+
+    def is_group(self, name: str) -> bool:
+        """Whether a member is a group."""
+
+    def group(self, name: str) -> Source:
+        """The member, which must be a group."""
+
+    def shape(self, name: str) -> Shape:
+        """Shape that the member declares, before anything is read."""
+
+    def value(self, name: str) -> Any:
+        """The member: a numeric array or a string."""
+
+
+class PlainSource:
+    """Fields from a mapping in memory; a mapping inside it is a group."""
+
+    def __init__(self, values: Values, path: str) -> None:
+        self._values = values
+        self.path = path
+
+    def names(self) -> Iterable[str]:
+        """All members."""
+        return self._values.keys()
+
+    def at(self, name: str) -> str:
+        """Path of a member."""
+        return f"{self.path}/{name}"
+
+    def is_group(self, name: str) -> bool:
+        """Whether a member is a group."""
+        return isinstance(self._values[name], Mapping)
+
+    def group(self, name: str) -> PlainSource:
+        """The member, which must be a group."""
+        return PlainSource(self._values[name], self.at(name))
+
+    def shape(self, name: str) -> Shape:
+        """Shape of the member."""
+        return np.shape(self._values[name])
+
+    def value(self, name: str) -> Any:
+        """The member: an array or a string."""
+        value = self._values[name]
+        return value if isinstance(value, str) else np.asarray(value)
+
+
+def check_fields(source: Source, fields: tuple[Field, ...], known: Values) -> dict[str, Any]:
+    """Values of ``fields`` in their present form.
+
+    Parameters
+    ----------
+    source : Source
+        Where they come from.
+    fields : tuple of Field
+        What to look for, in order.
+    known : mapping
+        Values that shapes may name, beside those of ``fields`` themselves.
+
+    Raises
+    ------
+    ExchangeError
+        Naming the field by its path, where one is missing or has a wrong type, shape or value.
+    """
+    values: dict[str, Any] = {}
+    present = set(source.names())
+    for row in fields:
+        if row.name in present:
+            value = _checked(source, row, {**known, **values})
+            if row.kept:
+                values[row.name] = value
+        elif row.default is not None:
+            values[row.name] = row.default
+        elif row.required:
+            raise ExchangeError(f"{source.at(row.name)}: missing")
+    return values
+
+
+def _checked(source: Source, row: Field, known: Values) -> Any:
+    try:
+        _refuse_group(source, row)
+        return _string(row, source.value(row.name)) if row.dtype is str else _array(source, row, known)
+    except Mismatch as wrong:
+        _, expected, got = wrong.args
+        raise ExchangeError(f"{source.at(row.name)}: expected {expected}, got {got}") from None
+
+
+def _refuse_group(source: Source, row: Field) -> None:
+    if source.is_group(row.name):
+        raise Mismatch(row.name, "a dataset", "a group")
+
+
+def _string(row: Field, value: Any) -> str:
+    if not isinstance(value, str) or value not in row.choices:
+        got = repr(value) if isinstance(value, str) else f"type {value.dtype}"
+        raise Mismatch(row.name, "one of " + ", ".join(repr(choice) for choice in row.choices), got)
+    return value
+
+
+def _array(source: Source, row: Field, known: Values) -> Any:
+    """Numbers; the declared shape is checked before anything is read."""
+    kept, old = ([tuple(_size(axis, known) for axis in shape) for shape in shapes] for shapes in (row.shapes, row.old))
+    if row.convert is None:
+        old = [shape for shape in old if math.prod(shape) == math.prod(kept[0])]
+    shape = source.shape(row.name)
+    if shape not in kept + old:
+        raise Mismatch(row.name, "shape " + " or ".join(str(s) for s in kept), str(shape))
+    value = _numbers(row, source.value(row.name))
+    if row.convert is not None:
+        value = row.convert(value, known)
+    elif shape not in kept:
+        value = value.reshape(kept[0])
+    return value if value.shape else value.item()
+
+
+def _size(axis: Axis, known: Values) -> int:
+    if isinstance(axis, str):
+        return int(known[axis])
+    return axis if isinstance(axis, int) else axis(known)
+
+
+def _numbers(row: Field, value: Any) -> np.ndarray:
+    """``value`` in the type of the row, after its range and wholeness are checked."""
+    kinds = "biu" if row.dtype is bool else "iuf"
+    if isinstance(value, str) or value.dtype.kind not in kinds:
+        expected = "true or false" if row.dtype is bool else "numbers"
+        raise Mismatch(row.name, expected, repr(value) if isinstance(value, str) else f"type {value.dtype}")
+    low, high = (0, 1) if row.dtype is bool else (row.low, row.high)
+    good = (value >= low) & (value <= high)  # NaN is neither
+    if value.dtype.kind == "f":
+        good &= value == np.floor(value)
+    if not np.all(good):
+        flat = int(np.argmin(good))
+        at = [int(axis) for axis in np.unravel_index(flat, value.shape)]
+        got = f"{np.ravel(value)[flat]}"
+        raise Mismatch(row.name, f"integers in [{low}, {high}]", f"{got} at {at}" if at else got)
+    return value.astype(row.dtype)

@@ -1,0 +1,67 @@
+"""The model that is differentiated, unrolled over time in float64 for torch's autograd; nothing here is a formula of ours.
+
+Forward values are those of :mod:`.fixed_point`.  Rounding, limits and the reset pass gradients straight through, a spike
+has the surrogate derivative of the reference (slayer: width ``tau``, height ``rho``), thresholds have none.
+"""
+
+import torch
+
+from tests.reference import fixed_point
+
+__all__ = ["cuba", "leaky"]
+
+
+def straight_through(value, truth):
+    """``truth``, with the derivatives of ``value``."""
+    return value + (truth - value).detach()
+
+
+def integrate(x, decay, state, truth, level):
+    """One leaky state over time whose values are ``truth`` (before the reset), a multiple of 1 / scale."""
+    held = straight_through(decay, decay.clamp(0, 4096).trunc())
+    y = []
+    for t in range(x.shape[1]):
+        value = straight_through(state * (1 - held / 4096) + x[:, t], truth[:, t])
+        y.append(value)
+        fired = torch.zeros_like(value) if level is None else (truth[:, t] >= level).to(value)
+        state = value - (value * fired).detach()
+    return torch.stack(y, 1) if y else x
+
+
+def exact(integers, scale):
+    return torch.from_numpy(integers.astype("float64") / scale)
+
+
+def numbers(tensor):
+    return tensor.detach().numpy()
+
+
+def start(state, scale):
+    return straight_through(state, exact(fixed_point.to_integer(numbers(state), scale), scale))
+
+
+def leaky(x, decay, state, scale, level):
+    """States before their reset; ``x`` (rows, T), ``decay`` and ``state`` (rows,), all float64; ``level`` as an integer."""
+    truth = fixed_point.leaky(*map(numbers, (x, decay, state)), scale, level)
+    return integrate(x, decay, start(state, scale), exact(truth, scale), None if level is None else level / scale)
+
+
+def spike(voltage, fired, centre, tau, rho, graded):
+    """``fired`` where it is binary, else the voltage there; the antiderivative of the surrogate gives autograd its slope."""
+    above = voltage - centre
+    if graded:
+        slope = rho * (tau * torch.exp(above.clamp(max=0) / tau) + above.clamp(min=0))
+        return straight_through(slope, (voltage * fired).detach())
+    slope = rho / 2 * torch.sign(above) * (1 - torch.exp(-above.abs() / tau))
+    return straight_through(slope, fired)
+
+
+def cuba(x, decay_c, decay_v, state_c, state_v, scale, threshold, tau, rho, graded=False):
+    """Spikes, current and voltage before its reset, of neurons that fire strictly above ``threshold``."""
+    level = round(threshold * scale) + 1
+    arrays = map(numbers, (x, decay_c, decay_v, state_c, state_v))
+    current, voltage = (exact(s, scale) for s in fixed_point.cuba(*arrays, scale, level))
+    fired = (voltage >= level / scale).to(torch.float64)
+    current = integrate(x, decay_c, start(state_c, scale), current, None)
+    voltage = integrate(current, decay_v, start(state_v, scale), voltage, level / scale)
+    return spike(voltage, fired, threshold + 0.01 / scale, tau, rho, graded), current, voltage

@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lavadl_lite.errors import ParameterError
+from lavadl_lite.slayer.utils import QUANTIZE_MODE, quantize, quantize_hook_fx
+from lavadl_lite.slayer.utils.quantize import MODE
+from tests import strategies
+
+ROUNDING = {MODE.ROUND: np.rint, MODE.FLOOR: np.floor}
+
+
+@pytest.mark.parametrize(
+    ("value", "step", "expected"), [(0.5, 1, 0), (1.5, 1, 2), (2.5, 1, 2), (-0.5, 1, -0.0), (3, 2, 4), (5, 2, 4)]
+)
+def test_halves_go_to_the_even_multiple(value, step, expected):
+    result = quantize(torch.tensor([float(value)]), step).item()
+    assert result == expected
+    assert math.copysign(1, result) == math.copysign(1, expected)
+
+
+@given(
+    x=strategies.float_inputs((50,)), step=st.sampled_from([1, 1.0, 0.5, 2 / 64, 2, 0.3]), mode=st.sampled_from(MODE)
+)
+def test_equals_the_formula_in_numpy(x, step, mode):
+    expected = ROUNDING[mode](x / np.float32(step)) * np.float32(step)
+    np.testing.assert_array_equal(quantize(torch.from_numpy(x), step, mode).numpy(), expected)
+
+
+@pytest.mark.parametrize("step", [1, 0.25])
+@pytest.mark.parametrize("mode", [0, 1])
+def test_gradient_passes_unchanged_to_the_input_only(step, mode):
+    x = torch.randn(3, 4, requires_grad=True)
+    step = torch.tensor(float(step), requires_grad=True)
+    grad = torch.randn(3, 4)
+    quantize(x, step, mode).backward(grad)
+    assert torch.equal(x.grad, grad)
+    assert step.grad is None
+
+
+def test_plain_numbers_are_modes():
+    assert (QUANTIZE_MODE.ROUND, QUANTIZE_MODE.FLOOR) == (0, 1)
+    assert quantize(torch.tensor([0.7]), mode=1).item() == 0
+
+
+@pytest.mark.parametrize("mode", [2, -1, None, "ROUND"])
+def test_unknown_mode_raises(mode):
+    with pytest.raises(ParameterError, match="is not recognized"):
+        quantize(torch.zeros(1), mode=mode)
+
+
+@pytest.mark.parametrize("step", [0, -1, math.nan, math.inf])
+def test_impossible_step_raises(step):
+    with pytest.raises(ParameterError, match="step"):
+        quantize(torch.zeros(1), step)
+
+
+def test_input_is_left_alone():
+    x = torch.full((4,), 0.7)
+    for step in (1, 0.5):
+        quantize(x, step)
+    assert torch.equal(x, torch.full((4,), 0.7))
+
+
+def test_other_types():
+    assert quantize(torch.tensor([3, 5]), 2).tolist() == [4, 4]
+    assert quantize(torch.tensor([3, 5])).tolist() == [3, 5]
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        assert quantize(torch.tensor([1.25], dtype=dtype), 0.5).dtype == dtype
+
+
+@pytest.mark.parametrize("step", [1, 0.5])
+def test_compiled_equals_eager(step):
+    def model(x):
+        return (quantize(x, step) * quantize(x, step, MODE.FLOOR)).sin()
+
+    x = torch.randn(5, 7, requires_grad=True)
+    y = torch.compile(model, backend="aot_eager", fullgraph=True)(x)
+    assert torch.equal(y, model(x))
+    assert torch.equal(*(torch.autograd.grad(out.sum(), x)[0] for out in (y, model(x))))
+
+
+def test_vmap_and_functional_gradient():
+    x = torch.randn(5, 3)
+    assert torch.equal(torch.vmap(lambda row: quantize(row, 0.5))(x), quantize(x, 0.5))
+    assert torch.equal(torch.func.grad(lambda z: quantize(z).sum())(x), torch.ones(5, 3))
+
+
+@given(x=strategies.float_inputs((50,)), scale=st.sampled_from([32, 64, 100]), bits=st.integers(2, 10))
+def test_hook_equals_the_formula_in_numpy(x, scale, bits):
+    step = np.float32(2 / scale)
+    low, high = np.float32(-2 * 2**bits / scale), np.float32(2 * (2**bits - 1) / scale)
+    expected = np.clip(np.rint(x / step) * step, low, high)
+    np.testing.assert_array_equal(quantize_hook_fx(torch.from_numpy(x), scale, bits).numpy(), expected)
+    descaled = quantize_hook_fx(torch.from_numpy(x), scale, bits, descale=True).numpy()
+    np.testing.assert_array_equal(descaled, expected * np.float32(scale))
+
+
+def test_hook_has_a_range_of_even_integers_of_nine_bits():
+    x = torch.linspace(-20, 20, 5001, requires_grad=True)
+    y = quantize_hook_fx(x, descale=True)
+    assert torch.equal(y.unique(), torch.arange(-512, 511, 2))
+    y.sum().backward()
+    inside = (x > -8) & (x < 510 / 64)
+    assert torch.equal(x.grad[inside], torch.full((inside.sum(),), 64.0))
+    assert not x.grad[x.abs() > 8.1].any()
