@@ -15,7 +15,7 @@ import pytest
 HERE = Path(__file__).parent
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
-# The tests import each other as `tests.…`.  The root comes last on the path: an installed lavadl_lite is the one tested.
+# The tests import each other as `tests.…`.  Their root comes last on the path: an installed lavadl_lite goes first.
 sys.path.append(str(HERE.parent))
 
 # numba's cache does not see edits of a step in another file, so each run compiles anew, once for all its processes.

@@ -101,7 +101,7 @@ def test_written_fields_have_the_types_and_shapes_of_lava_dl(tmp_path):
             assert data.compression is None
             assert not data.attrs
         assert file.attrs["formatVersion"] == exchange.FORMAT_VERSION == 1
-        assert file.attrs["libraryVersion"] == f"lavadl_lite {__version__}"
+        assert file.attrs["libraryVersion"] == f"lavadl_lite {__version__}".encode()
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -573,3 +573,18 @@ def test_random_layers_survive_a_round_trip(tmp_path):
         with h5py.File(tmp_path / "a.net", "w", libver=rng.choice(["earliest", "latest"])) as file:
             put(file, {"layer": {"0": {name: fields[name] for name in names}}})
         check_is_the_usual_dense(exchange.read(tmp_path / "a.net").layers[0], bias=[1, -4096], delay=[62, 0])
+
+
+def test_damaged_string_heaps_are_searched_to_an_end(store, tmp_path):
+    """HDF5's own search for a variable-length string can loop for ever there."""
+    whole = store(dense()).read_bytes()
+    heap = whole.index(b"GCOL")
+    path = tmp_path / "damaged.net"
+    for place in range(heap, heap + 72):
+        for value in (0, 1, 0x7F, 0xFF):
+            path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            try:
+                layer = exchange.read(path).layers[0]
+            except ExchangeError:
+                continue
+            check_is_the_usual_dense(layer)

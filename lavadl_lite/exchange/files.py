@@ -135,7 +135,7 @@ def save(path: str | os.PathLike[str], layers: Iterable[Layer]) -> None:
     try:
         with h5py.File(temporary, "w-") as file:
             file.attrs["formatVersion"] = np.int64(FORMAT_VERSION)
-            file.attrs["libraryVersion"] = f"lavadl_lite {__version__}"
+            file.attrs["libraryVersion"] = np.bytes_(f"lavadl_lite {__version__}")
             for i, layer in enumerate(checked):
                 write_layer(file.create_group(f"layer/{i}"), layer)
         temporary.replace(target)

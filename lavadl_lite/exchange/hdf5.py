@@ -8,9 +8,10 @@ links; filters (which load plugins), external and virtual storage, references an
 from __future__ import annotations
 
 import os
+import struct
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Node", "open_guarded"]
 
 TEXT_BYTES = 64  # the longest string that a field may hold
+HEAP_OBJECTS = 1 << 12  # HDF5 fills heaps of 4096 bytes with strings of this size, 16 bytes apart at least
 
 # what h5py turns the HDF5 library's own errors into, depending on where it meets the damage
 _H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
@@ -39,16 +41,46 @@ def _damage_at(path: str) -> Iterator[None]:
         raise ExchangeError(f"{path}: the file is damaged or truncated ({error})") from error
 
 
-class _Budget:
-    """How many bytes may still be read."""
+class _Bytes:
+    """The plain file below HDF5: how much of it may still be claimed, and its variable-length strings.
 
-    def __init__(self, limit: int) -> None:
-        self.left = limit
+    Such strings lie in heaps, and the HDF5 library can loop for ever in a damaged one; here a search has an end.
+    Layout: HDF5 File Format Specification 3.0, section III.E, for addresses of 8 bytes.
+    """
 
-    def take(self, path: str, amount: int) -> None:
-        if amount > self.left:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = self._size = os.fstat(file.fileno()).st_size
+
+    def claim(self, path: str, amount: int) -> None:
+        """Count data that is read; all of it together has no more bytes than the file."""
+        if amount > self._left:
             raise ExchangeError(f"{path}: expected data inside the file, got a claim of {amount} bytes beyond its size")
-        self.left -= amount
+        self._left -= amount
+
+    def text(self, path: str, place: int) -> bytes:
+        """The string that the reference at ``place`` leads to."""
+        length, heap, wanted = struct.unpack("<IQI", self._read(path, place, 16))
+        if length == 0:
+            return b""
+        if length > TEXT_BYTES:
+            raise ExchangeError(f"{path}: expected at most {TEXT_BYTES} characters, got {length}")
+        signature, size = struct.unpack("<8sQ", self._read(path, heap, 16))
+        at, end = heap + 16, heap + size
+        for _ in range(HEAP_OBJECTS if signature == b"GCOL\x01\x00\x00\x00" else 0):
+            if at + 16 > end:
+                break
+            index, stored = struct.unpack("<H6xQ", self._read(path, at, 16))
+            if index == wanted and length <= stored:
+                return self._read(path, at + 16, length)
+            at += 16 + -(-stored // 8) * 8
+        raise ExchangeError(f"{path}: the file is damaged (no such string)")
+
+    def _read(self, path: str, place: int, amount: int) -> bytes:
+        if place + amount > self._size:
+            raise ExchangeError(f"{path}: the file is damaged or truncated")
+        self._file.seek(place)
+        return self._file.read(amount)
 
 
 class Node:
@@ -60,9 +92,9 @@ class Node:
         Where the group is inside the file, for messages.
     """
 
-    def __init__(self, group: h5py.Group, path: str, budget: _Budget) -> None:
+    def __init__(self, group: h5py.Group, path: str, plain: _Bytes) -> None:
         self._group = group
-        self._budget = budget
+        self._plain = plain
         self.path = path
 
     def at(self, name: str) -> str:
@@ -83,7 +115,7 @@ class Node:
         member = self._member(name)
         if not isinstance(member, h5py.Group):
             raise ExchangeError(f"{self.at(name)}: expected a group, got a dataset")
-        return Node(member, self.at(name), self._budget)
+        return Node(member, self.at(name), self._plain)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape that a dataset declares; nothing is read."""
@@ -94,15 +126,16 @@ class Node:
         data = self._checked(name)
         path = self.at(name)
         with _damage_at(path):
-            self._budget.take(path, data.size * data.dtype.itemsize)
+            self._plain.claim(path, data.size * data.dtype.itemsize)
             if data.dtype.kind not in "OS":
                 return np.asarray(data[()])
             if data.size != 1:
                 raise ExchangeError(f"{path}: expected one string, got {data.size}")
-            return _text(path, data[()])
+            place = data.id.get_offset() if data.dtype.kind == "O" else None
+            return _text(data[()] if place is None else self._plain.text(path, place))
 
     def attribute(self, name: str) -> Any:
-        """A scalar attribute, or None where there is none."""
+        """A scalar attribute, or None where there is none: a number, or a string of fixed length."""
         path = f"{self.path} attribute {name}"
         with _damage_at(path):
             if name not in self._group.attrs:
@@ -111,8 +144,10 @@ class Node:
             if stored.shape != ():
                 raise ExchangeError(f"{path}: expected a scalar, got shape {stored.shape}")
             _check_type(path, stored.dtype)
+            if stored.dtype.kind == "O":
+                raise ExchangeError(f"{path}: expected a number or a string of fixed length")
             content = self._group.attrs[name]
-            return _text(path, content) if stored.dtype.kind in "OS" else content
+            return _text(content) if stored.dtype.kind == "S" else content
 
     def _member(self, name: str) -> h5py.Group | h5py.Dataset:
         path = self.at(name)
@@ -142,6 +177,8 @@ class Node:
             if data.shape is None:
                 raise ExchangeError(f"{path}: expected data, got an empty dataspace")
             _check_type(path, data.dtype)
+            if data.dtype.kind == "O" and data.id.get_offset() is None:
+                raise ExchangeError(f"{path}: expected data inside the file, got a string without a place")
             stored = data.id.get_storage_size()
             if data.size and stored < data.size * data.id.get_type().get_size():
                 raise ExchangeError(f"{path}: expected data inside the file, got {stored} bytes for shape {data.shape}")
@@ -158,13 +195,9 @@ def _check_type(path: str, dtype: np.dtype) -> None:
         raise ExchangeError(f"{path}: expected numbers or a string, got type {dtype}")
 
 
-def _text(path: str, content: Any) -> str:
-    """One string, however it was stored: fixed or variable length, bytes or UTF-8, scalar or array of one."""
-    single = np.asarray(content, dtype=object).reshape(-1)[0]
-    text = single.decode("utf-8") if isinstance(single, bytes) else str(single)
-    if len(text) > TEXT_BYTES:
-        raise ExchangeError(f"{path}: expected at most {TEXT_BYTES} characters, got {len(text)}")
-    return text.rstrip("\x00")
+def _text(content: Any) -> str:
+    """One string of bytes, scalar or in an array of one."""
+    return bytes(np.asarray(content).reshape(-1)[0]).rstrip(b"\x00").decode("utf-8")
 
 
 @contextmanager
@@ -184,8 +217,9 @@ def open_guarded(path: str | os.PathLike[str]) -> Iterator[Node]:
         If it is no HDF5 file, or a truncated one.
     """
     with Path(path).open("rb") as plain:  # tells a missing file from a damaged one
-        size = os.fstat(plain.fileno()).st_size
-    with _damage_at(os.fspath(path)):
-        file = h5py.File(path, "r")
-    with file:
-        yield Node(file, "/", _Budget(size))
+        with _damage_at(os.fspath(path)):
+            file = h5py.File(path, "r")
+        with file:
+            if file.userblock_size or file.id.get_create_plist().get_sizes() != (8, 8):
+                raise ExchangeError(f"{os.fspath(path)}: expected addresses of 8 bytes from the file's start")
+            yield Node(file, "/", _Bytes(plain))

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -88,17 +89,30 @@ def run_rows(function: Callable[[int, int], Any], rows: int, elements: int) -> N
         return
     cuts = [rows * i // shares // LANES * LANES for i in range(shares)] + [rows]
     executor = _pool.get(shares - 1)
-    others = [executor.submit(function, lo, hi) for lo, hi in zip(cuts[1:-1], cuts[2:], strict=True)]
+    others = [executor.submit(function, lo, hi) for lo, hi in pairwise(cuts[1:])]
     function(cuts[0], cuts[1])
     for other in others:
         other.result()
 
 
 def as_argument(value: Any) -> Any:
-    """``value`` in the one type its kernel is compiled for: flat arrays, int64, float32, bool."""
+    """``value`` in the one type its kernel is compiled for: flat arrays, int64, float32, bool.
+
+    Parameters
+    ----------
+    value : ndarray, Tensor or number
+        Contiguous ones are not copied.  A tensor stands on the CPU and has no gradient.
+    """
+    kind = type(value)  # the usual ones first: this runs a dozen times a call
+    if kind is int or kind is bool:
+        return value
+    if kind is float:
+        return np.float32(value)
+    if hasattr(value, "numpy"):
+        value = value.numpy()  # less than half the cost of a DLPack capsule, and refuses fake tensors
     if isinstance(value, np.ndarray):
-        flat = np.ascontiguousarray(value).reshape(-1)
+        flat = value.reshape(-1)
         return flat if flat.flags.writeable else flat.copy()
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, np.bool_):
         return bool(value)
     return int(value) if isinstance(value, int | np.integer) else np.float32(value)

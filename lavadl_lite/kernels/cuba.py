@@ -82,9 +82,9 @@ def surrogate(voltage, level, slope, offset, height, graded):
 def backward_step(g_spike, voltage, current, g_v, g_c, d_v, d_c, keep_v, keep_c, level, slope, offset, height, graded):
     """One step in reverse; ``voltage`` (before reset) and ``current`` as floats in integer units, keep in 0..1.
 
-    ``g_v`` and ``g_c`` come in as gradients of the next step's states.  Those were made from this step's states, hence the
-    decay sums ``d_v`` and ``d_c`` come first.  The voltage that was multiplied is 0 after a spike.  Rounding and reset
-    carry no gradient.
+    ``g_v`` and ``g_c`` come in as gradients of the next step's states.  Those were made from this step's states, hence
+    the decay sums ``d_v`` and ``d_c`` come first.  The voltage that was multiplied is 0 after a spike.  Rounding and
+    reset carry no gradient.
     """
     d_v = select(voltage >= level, d_v, multiply_add(g_v, voltage, d_v))
     d_c = multiply_add(g_c, current, d_c)
@@ -170,7 +170,9 @@ def _backward_cpu(
             for t in range(steps):  # recompute
                 prefetch(x, ahead + line(t, T), 0)
                 prefetch(g_spikes, ahead + line(t, T), 0)
-                current, voltage = forward_step(load(c_tile, t * LANES), current, voltage, kc, kv, scale, reset_at, zero)
+                current, voltage = forward_step(
+                    load(c_tile, t * LANES), current, voltage, kc, kv, scale, reset_at, zero
+                )
                 reset_at = th
                 store(c_tile, t * LANES, to_float(current))
                 store(v_tile, t * LANES, to_float(voltage))

@@ -180,7 +180,8 @@ def _explained() -> Iterator[None]:
         raise
     except Exception as error:
         if isinstance(error, ImportError) or type(error).__name__ in _MISSING_PARTS:
-            raise DeviceError(f"CUDA cannot be used ({type(error).__name__}: {error}): {_advice()}") from error
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise DeviceError(f"CUDA cannot be used ({reason}): {_advice()}") from error
         raise
 
 

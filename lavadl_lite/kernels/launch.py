@@ -1,4 +1,4 @@
-"""Where tensors and arrays meet kernels: the device is chosen, types are settled and outputs allocated here, nowhere else.
+"""Where tensors and arrays meet kernels: the device is chosen, types settled and outputs allocated here, only here.
 
 torch is never imported: NumPy arrays run without it, and tensors bring it along.
 """
@@ -42,20 +42,13 @@ class Kernel:
 
     def __call__(self, *arguments: Any, rows: int, elements: int) -> None:
         first = arguments[0]
-        if isinstance(first, np.ndarray):
-            self._run_cpu([as_argument(a) for a in arguments], rows, elements)
-        elif first.device.type == "cpu":
-            # a tensor's own NumPy view costs less than half of a DLPack capsule, and refuses fake tensors
-            self._run_cpu(
-                [as_argument(a.detach().numpy() if hasattr(a, "numpy") else a) for a in arguments], rows, elements
-            )
-        elif first.device.type == "cuda" and self.cuda is not None:
+        if isinstance(first, np.ndarray) or first.is_cpu:
+            settled = [as_argument(a) for a in arguments]
+            run_rows(lambda lo, hi: self.cpu(*settled, lo, hi), rows, elements)
+        elif first.is_cuda and self.cuda is not None:
             self.cuda(*arguments, rows=rows)
         else:
             raise DeviceError(f"expected tensors on 'cpu' or 'cuda', got {first.device}")
-
-    def _run_cpu(self, arguments: list[Any], rows: int, elements: int) -> None:
-        run_rows(lambda lo, hi: self.cpu(*arguments, lo, hi), rows, elements)
 
 
 def ready(tensor: Tensor) -> Tensor:
@@ -64,11 +57,10 @@ def ready(tensor: Tensor) -> Tensor:
 
 
 def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Uninitialised float32 tensor on the device of ``like``; large ones on the CPU come from :mod:`.memory`."""
-    torch = sys.modules["torch"]
-    if like.device.type == "cpu" and 4 * math.prod(shape) >= memory.SMALLEST:
-        return torch.from_numpy(memory.empty(tuple(shape)))
-    return torch.empty(shape, dtype=torch.float32, device=like.device)
+    """Uninitialised tensor of the device and type of ``like``, float32; large ones on the CPU come from :mod:`.memory`."""
+    if 4 * math.prod(shape) >= memory.SMALLEST and like.is_cpu:
+        return sys.modules["torch"].from_numpy(memory.empty(tuple(shape)))
+    return like.new_empty(shape)
 
 
 def floating(tensor: Tensor, name: str = "input") -> Tensor:
@@ -78,13 +70,17 @@ def floating(tensor: Tensor, name: str = "input") -> Tensor:
     ------
     ParameterError
         If it is not a tensor of real floating-point numbers.
+    ShapeError
+        If it has no axis at all.
     """
     torch = sys.modules["torch"]
     if not isinstance(tensor, torch.Tensor):
         raise ParameterError(f"expected {name} to be a tensor, got {type(tensor).__name__}")
     if not tensor.is_floating_point():
         raise ParameterError(f"expected {name} to be of a floating-point type, got {tensor.dtype}; use .float()")
-    return tensor.to(torch.float32)
+    if not tensor.dim():
+        raise ShapeError(f"expected {name} with a time axis (..., T), got a tensor without axes")
+    return tensor if tensor.dtype == torch.float32 else tensor.to(torch.float32)
 
 
 def power_of_two(scale: float, name: str) -> int:
@@ -116,16 +112,23 @@ def expand_rows(parameter: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
 
     Raises
     ------
+    ParameterError
+        If ``parameter`` is not a tensor of real numbers.
     ShapeError
-        If ``parameter`` has none of these shapes.
+        If it has none of these shapes.
     """
+    torch = sys.modules["torch"]
+    if not isinstance(parameter, torch.Tensor) or parameter.is_complex():
+        kind = getattr(parameter, "dtype", type(parameter).__name__)
+        raise ParameterError(f"expected {name} to be a tensor of real numbers, got {kind}")
+    parameter = parameter.to(torch.float32)
     given = tuple(parameter.shape)
     shape = tuple(shape)
     if parameter.numel() == 1:
-        return parameter.reshape(()).expand(shape)
+        return (parameter if len(given) <= len(shape) else parameter.reshape(())).expand(shape)
     if given == shape or given == shape[1:]:  # not `in`, which torch.compile gets wrong for sizes that vary
         return parameter.expand(shape)
     if len(shape) > 1 and given == shape[1:2]:
         return parameter.reshape(-1, *[1] * (len(shape) - 2)).expand(shape)
-    spatial = f", {shape[1:2]} or {shape[1:]}" if len(shape) > 1 else ""
+    spatial = "".join(f" or {s}" for s in dict.fromkeys((shape[1:2], shape[1:])) if s)
     raise ShapeError(f"expected {name} of shape (1,){spatial} for an input {(*shape, 'T')}, got {given}")

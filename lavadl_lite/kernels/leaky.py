@@ -1,4 +1,4 @@
-"""The leaky integrator: one state that loses a fraction each step, is reset at a level if there is one, and adds its input.
+"""The leaky integrator: a state that loses a fraction each step, is reset at a level if there is one, adds its input.
 
 Backward needs no recomputation: the output is the state before its reset, so the output itself is what was kept.
 """
@@ -78,7 +78,7 @@ def _forward_cpu(x, y, decay, initial, T, scale, level, lo, hi):
 
 @cpu_kernel
 def _backward_cpu(g_y, y, g_x, g_decay, g_initial, decay, initial, T, scale, level, lo, hi):
-    """``g_x`` [rows, T]; per row the gradients of the decay and of the initial state (either may be empty: not wanted)."""
+    """``g_x`` [rows, T]; per row the gradients of the decay and of the initial state (which may be empty: not wanted)."""
     g_tile, y_tile = scratch(), scratch()
     floats = np.zeros(LANES, np.float32)
     off = repeat(np.float32(0))

@@ -30,7 +30,7 @@ def steps_of(delay, sampling_time, offset, T):
 def _forward_cpu(x, y, delay, sampling_time, offset, T, lo, hi):
     """``y[r, t] = x[r, t - trunc(delay[r] / sampling_time) - offset]``, zero where that lies outside."""
     for row in range(lo, hi):
-        d = min(max(np.int64(delay[row] / sampling_time) + offset, -T), T)
+        d = steps_of(delay[row], sampling_time, offset, T)
         start, end = max(d, 0), T + min(d, 0)
         base = row * T
         for t in range(start):
@@ -43,14 +43,14 @@ def _forward_cpu(x, y, delay, sampling_time, offset, T, lo, hi):
 
 @cpu_kernel
 def _backward_cpu(g_y, x, g_x, g_delay, delay, sampling_time, offset, T, lo, hi):
-    """``g_x`` is ``g_y`` shifted back; ``g_delay[r] = sum_t g_y[t] * (y[t - 1] - y[t])`` with ``y`` the output, 0 before.
+    """``g_x`` is ``g_y`` shifted back; ``g_delay[r] = sum_t g_y[t] * (y[t - 1] - y[t])`` with ``y`` the output.
 
     Written with ``s = t - shift`` the sum is over ``g_x[s] * (x[s - 1] - x[s])`` and ends where the output does (for a
     shift to the right).  ``g_delay``, and with it ``x``, may be empty: not wanted.
     """
     sums = np.zeros(LANES, np.float32)
     for row in range(lo, hi):
-        d = min(max(np.int64(delay[row] / sampling_time) + offset, -T), T)
+        d = steps_of(delay[row], sampling_time, offset, T)
         start, end = max(-d, 0), T - max(d, 0)
         base = row * T
         for s in range(start):

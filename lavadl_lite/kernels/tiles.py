@@ -11,7 +11,18 @@ import numpy as np
 from .cpu import LANES, step
 from .vec import BLOCK, load, store, transpose_block
 
-__all__ = ["LANES", "STEPS", "line", "next_tile", "read_rows", "read_tile", "scratch", "whole_group", "write_rows", "write_tile"]
+__all__ = [
+    "LANES",
+    "STEPS",
+    "line",
+    "next_tile",
+    "read_rows",
+    "read_tile",
+    "scratch",
+    "whole_group",
+    "write_rows",
+    "write_tile",
+]
 
 STEPS = 64  # steps per tile, and between two checkpoints
 

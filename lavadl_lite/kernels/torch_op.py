@@ -1,4 +1,4 @@
-"""One pair of forward and backward bodies as torch sees it: an autograd.Function in eager mode, a custom op when compiled.
+"""A pair of forward and backward bodies as torch sees it: an autograd.Function in eager mode, a custom op when compiled.
 
 torch.compile cannot look into numba, so there the same bodies are reached through ``torch.library.custom_op``; eager
 mode keeps the Function, which costs a third per call and with which ``torch.func.grad`` works.
@@ -9,13 +9,26 @@ from typing import Any
 
 import torch
 
-__all__ = ["torch_op"]
+__all__ = ["eager_apply", "torch_op"]
 
 _NAMESPACE = "lavadl_lite"
 
 
 def _refuse(ctx: Any, *grads: Any) -> None:
     raise RuntimeError("a second derivative was asked for, but the backward of this operator has none")
+
+
+def eager_apply(function: type[torch.autograd.Function]) -> Callable[..., Any]:
+    """``function.apply`` without its binding of arguments by name, which costs more than a small layer.
+
+    ``torch.func`` takes the long way.  All arguments are given by position.
+    """
+    direct = super(torch.autograd.Function, function).apply
+
+    def apply(*args: Any) -> Any:
+        return function.apply(*args) if torch._C._are_functorch_transforms_active() else direct(*args)
+
+    return apply
 
 
 def torch_op(
@@ -76,15 +89,10 @@ def torch_op(
     Function.forward = staticmethod(forward)
     Function.setup_context = staticmethod(setup_context)
     Function.__name__ = Function.__qualname__ = f"{name}_function"
-    # Function.apply takes tens of microseconds to bind arguments by name, and then calls this
-    eager = super(torch.autograd.Function, Function).apply
+    eager = eager_apply(Function)
 
     def op(*args: Any) -> Any:
-        if torch.compiler.is_compiling():
-            return compiled(*args)
-        if torch._C._are_functorch_transforms_active():
-            return Function.apply(*args)
-        return eager(*args)
+        return compiled(*args) if torch.compiler.is_compiling() else eager(*args)
 
     op.__name__ = op.__qualname__ = name
     op.compiled, op.compiled_backward = compiled, compiled_backward  # for torch.library.opcheck

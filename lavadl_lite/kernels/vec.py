@@ -1,7 +1,7 @@
 """``Vec``: 16 values in registers as one numba value, and the names in which steps are written.
 
-A step is a small ``@njit`` function made of operators and the names listed here.  On the CPU it acts on ``Vec``, on CUDA
-(and wherever it is handed scalars) on int32 and float32: each name has both meanings.  numba promotes
+A step is a small ``@njit`` function made of operators and the names listed here.  On the CPU it acts on ``Vec``, on
+CUDA (and wherever it is handed scalars) on int32 and float32: each name has both meanings.  numba promotes
 ``int32 * int32`` to 64 bits, so steps wrap integer results in :func:`int32`, which does nothing to a ``Vec``.
 LLVM splits a ``Vec`` into what the machine has: one AVX-512 register, two of AVX2, four of SSE2 or NEON.
 """
@@ -165,10 +165,8 @@ _multiply_add = _elementwise(3, _llvm("llvm.fmuladd"))  # fused where the machin
 
 
 def _emit_multiply_short(builder, is_float, x, y):
-    """x86 multiplies pairs of 16 bits at twice the speed and half the latency of 32 bits; the upper pair adds 0 here."""
-    name, width = next(
-        (pair for feature, *pair in _PAIR_PRODUCTS if feature in _FEATURES), (None, LANES)
-    )
+    """x86 multiplies pairs of 16 bits twice as fast and in half the latency of 32 bits; the upper pair adds 0 here."""
+    name, width = next((pair for feature, *pair in _PAIR_PRODUCTS if feature in _FEATURES), (None, LANES))
     if name is None:
         return builder.mul(x, y)
     halves = ir.VectorType(ir.IntType(16), 2 * width)
@@ -323,7 +321,8 @@ def prefetch(typing, array, index, for_writing):
 
 
 # -------------------------------------------------------------------------------------------- transposing in registers
-BLOCK = 16 if "avx512f" in _FEATURES else 8 if "avx2" in _FEATURES else 4  # edge of one transposition: a register of floats
+# edge of one transposition: a register of floats
+BLOCK = 16 if "avx512f" in _FEATURES else 8 if "avx2" in _FEATURES else 4
 
 
 def _transposed(builder, rows):

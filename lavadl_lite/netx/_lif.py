@@ -77,8 +77,10 @@ def _gather(x, weight, kind, total):
 @step
 def _arrive(total, t, kind, table, ring):
     """Put the sums of step ``t``, in units of the state, where the delay before the neuron takes them."""
+    now = t % len(ring)
     for k in range(total.size):
-        slot = (t + table[DELAY_IN, k]) % len(ring)
+        slot = now + table[DELAY_IN, k]
+        slot = slot - len(ring) if slot >= len(ring) else slot
         ring[slot, k] = _toward_zero(total[k], _PORT_BITS) if kind == VOLTAGE else total[k] << _PORT_BITS
 
 

@@ -1,7 +1,7 @@
-"""The model that is differentiated, unrolled over time in float64 for torch's autograd; nothing here is a formula of ours.
+"""The model that is differentiated, unrolled over time in float64 for torch's autograd: no gradient is written here.
 
-Forward values are those of :mod:`.fixed_point`.  Rounding, limits and the reset pass gradients straight through, a spike
-has the surrogate derivative of the reference (slayer: width ``tau``, height ``rho``), thresholds have none.
+Forward values are those of :mod:`.fixed_point`.  Rounding, limits and the reset pass gradients straight through, a
+spike has the surrogate derivative of SLAYER (width ``tau``, height ``rho``), thresholds have none.
 """
 
 import torch
@@ -20,10 +20,10 @@ def integrate(x, decay, state, truth, level):
     """One leaky state over time whose values are ``truth`` (before the reset), a multiple of 1 / scale."""
     held = straight_through(decay, decay.clamp(0, 4096).trunc())
     y = []
-    for t in range(x.shape[1]):
-        value = straight_through(state * (1 - held / 4096) + x[:, t], truth[:, t])
+    for arriving, reached in zip(x.unbind(1), truth.unbind(1), strict=True):
+        value = straight_through(state * (1 - held / 4096) + arriving, reached)
         y.append(value)
-        fired = torch.zeros_like(value) if level is None else (truth[:, t] >= level).to(value)
+        fired = torch.zeros_like(value) if level is None else (reached >= level).to(value)
         state = value - (value * fired).detach()
     return torch.stack(y, 1) if y else x
 
@@ -41,13 +41,13 @@ def start(state, scale):
 
 
 def leaky(x, decay, state, scale, level):
-    """States before their reset; ``x`` (rows, T), ``decay`` and ``state`` (rows,), all float64; ``level`` as an integer."""
+    """States before their reset; ``x`` (rows, T), ``decay`` and ``state`` (rows,), all float64; ``level`` an integer."""
     truth = fixed_point.leaky(*map(numbers, (x, decay, state)), scale, level)
     return integrate(x, decay, start(state, scale), exact(truth, scale), None if level is None else level / scale)
 
 
 def spike(voltage, fired, centre, tau, rho, graded):
-    """``fired`` where it is binary, else the voltage there; the antiderivative of the surrogate gives autograd its slope."""
+    """``fired``, or the voltage there where spikes are graded; autograd's slope is that of the surrogate's integral."""
     above = voltage - centre
     if graded:
         slope = rho * (tau * torch.exp(above.clamp(max=0) / tau) + above.clamp(min=0))

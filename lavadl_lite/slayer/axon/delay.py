@@ -91,7 +91,7 @@ def delay(input: Tensor, delay_val: float | Tensor = 1, sampling_time: float = 1
     ShapeError
         If ``input`` has no time axis beside another one.
     """
-    if input.dim() < 2:
+    if kernels.launch.floating(input).dim() < 2:
         raise ShapeError(f"expected an input of at least 2 dimensions, got shape {tuple(input.shape)}")
     if isinstance(delay_val, Tensor) and delay_val.numel() != 1:
         raise ParameterError(f"expected delay_val to be one number, got a tensor of shape {tuple(delay_val.shape)}")
@@ -168,6 +168,8 @@ class Delay(torch.nn.Module):
         if torch.compiler.is_compiling():
             torch._dynamo.graph_break()  # shapes cannot be made inside a graph: materialise before torch.compile
         shape = torch.Size(shape)
+        if not shape:
+            raise ShapeError("expected a spatial shape (C,) or (C, H, W), got ()")
         if self.init and self.delay.shape[0] != shape[0] and self.delay.tolist() == [0.0]:
             self.init = False  # loaded from a module that had not drawn its delays either
         if self.init and self.delay.shape[0] != shape[0]:
@@ -196,7 +198,7 @@ class Delay(torch.nn.Module):
         ShapeError
             If ``input`` has fewer than 3 dimensions or another number of channels than before.
         """
-        if input.dim() < 3:
+        if kernels.launch.floating(input).dim() < 3:
             raise ShapeError(f"expected an input (N, C, ..., T), got shape {tuple(input.shape)}")
         if not self.init or self.shape != input.shape[1:-1]:
             self.materialize(input.shape[1:-1])

@@ -68,9 +68,10 @@ class AbstractBlock(torch.nn.Module):
     def _as_mask(self, mask: Tensor | None) -> Tensor | None:
         if mask is None or self.synapse is None:
             return None
-        if tuple(mask.shape) != tuple(self.synapse.shape[:2]):
-            raise ParameterError(f"expected a mask of shape {tuple(self.synapse.shape[:2])}, got {tuple(mask.shape)}")
-        return mask.detach().to(torch.float32).reshape(*mask.shape, 1, 1, 1).clone()
+        values = torch.as_tensor(mask).detach().to(torch.float32)
+        if values.shape != self.synapse.shape[:2]:
+            raise ParameterError(f"expected a mask of shape {tuple(self.synapse.shape[:2])}, got {tuple(values.shape)}")
+        return values.reshape(*values.shape, 1, 1, 1).clone()
 
     # ---------------------------------------------------------------------------------------------------- forward
     def _sent(self, spikes: Tensor) -> Tensor:
@@ -156,7 +157,9 @@ class AbstractBlock(torch.nn.Module):
 
     def _exported_shape(self) -> tuple[int, ...]:
         if self.shape is None:
-            raise ExchangeError(f"{self}: its shape is not known yet; call materialize(shape) or run it once")
+            raise ExchangeError(
+                f"{type(self).__qualname__}, field shape: not known yet; call materialize(shape) or run it once"
+            )
         return tuple(self.shape)
 
     def _exported_weight(self) -> np.ndarray:
@@ -167,7 +170,7 @@ class AbstractBlock(torch.nn.Module):
                 f"{type(self).__qualname__}, field weight: expected multiples of 1/{self.neuron.w_scale} in "
                 f"-256..254 of it; quantise it by pre_hook_fx"
             )
-        return weight.astype(np.float32)
+        return weight.astype(np.float32) + np.float32(0)  # without the sign of a zero
 
     def _exported_neuron(self) -> dict[str, Any] | None:
         return self._exported_dynamics()
@@ -182,7 +185,9 @@ class AbstractBlock(torch.nn.Module):
     def _exported_bias(self, channels: int) -> np.ndarray | None:
         if self.neuron.norm is None:
             return None
-        bias = self.neuron.norm.bias.detach().cpu().numpy().astype(np.float32)
+        if not isinstance(bias := getattr(self.neuron.norm, "bias", None), Tensor):
+            raise ExchangeError(f"{type(self).__qualname__}, field bias: {type(self.neuron.norm).__name__} has none to give")
+        bias = bias.detach().cpu().numpy().astype(np.float32)
         return np.broadcast_to(bias, (channels,)).copy()
 
     def _exported_delay(self) -> np.ndarray | None:

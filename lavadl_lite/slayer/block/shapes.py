@@ -65,28 +65,36 @@ class AbstractInput(AbstractBlock):
         return self.input_shape if self.neuron is None else self.neuron.shape
 
     def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        self.input_shape = torch.Size(shape)
         if self.neuron is not None:
             self.neuron.materialize(shape)
+        self.input_shape = torch.Size(shape)
         return tuple(shape)
 
     def forward(self, input: Tensor) -> Output:
+        if input.dim() < 3:
+            raise ShapeError(f"expected an input (N, C, ..., T), got shape {tuple(input.shape)}")
         if self.input_shape is None:
             self.materialize(input.shape[1:-1])
         if self.neuron is None:
             return self._counted(input)
         quantize = self.neuron.quantize_8bit
-        signal = quantize(input)
+        signal = quantize(input.to(torch.float32))
         if self.weight is not None:
             signal = signal * quantize(self.weight)
         if self.bias is not None:
             signal = signal + quantize(self.bias)
-        return self._counted(self._sent(self.neuron(signal)))
+        sent = self._sent(self.neuron(signal))
+        return self._counted(sent.to(input.dtype) if input.is_floating_point() else sent)
 
     def exchange_layer(self) -> Layer:
         fields: dict[str, Any] = {"shape": np.array(self._exported_shape(), np.int64)}
         if self.neuron is None:
             return Layer(self.layer_type, fields)
+        if self._exported_bias(1) is not None:
+            raise ExchangeError(
+                f"{type(self).__qualname__}, field bias: an input layer's is added to its signal, so that there is no "
+                f"place for the mean that a norm takes from its current"
+            )
         for name in ("weight", "bias"):
             value = getattr(self, name)
             if value is not None:
@@ -146,9 +154,11 @@ class _AbstractFull(AbstractBlock):
         mask: Tensor | None = None,
         count_log: bool = False,
     ) -> None:
+        if neuron_params is None:
+            raise ParameterError("expected neuron_params to be a dict, got None")
         layer = synapse.Dense(in_neurons, out_neurons, weight_scale, weight_norm)
         super().__init__(neuron_params, layer, delay, delay_shift, mask, count_log)
-        if isinstance(pre_hook_fx, str) and pre_hook_fx != "quantize_8bit":
+        if not (pre_hook_fx is None or callable(pre_hook_fx) or pre_hook_fx == "quantize_8bit"):
             raise ParameterError(f"expected pre_hook_fx callable, None or 'quantize_8bit', got {pre_hook_fx!r}")
         layer.pre_hook_fx = self.neuron.quantize_8bit if isinstance(pre_hook_fx, str) else pre_hook_fx
 
@@ -285,6 +295,9 @@ class AbstractAffine(_AbstractFull):
 
     def _exported_neuron(self) -> dict[str, Any] | None:
         return self._exported_read_out() if self.dynamics else None
+
+    def _exported_bias(self, channels: int) -> np.ndarray | None:
+        return super()._exported_bias(channels) if self.dynamics else None
 
 
 class AbstractOutput(_AbstractFull):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ... import kernels
 from ...errors import ParameterError, ShapeError
 from ..utils.quantize import quantize
 from .spec import Decay, State, Surrogate
@@ -107,6 +108,8 @@ class AbstractNeuron(torch.nn.Module):
         self.persistent_state = bool(persistent_state)
         self.requires_grad = bool(requires_grad)
         self.graded_spike = bool(graded_spike)
+        if not (dropout is None or callable(dropout)):
+            raise ParameterError(f"expected dropout to be a module, got {dropout!r}")
         self.drop = dropout
         self.shape: torch.Size | None = None
         self.num_neurons: int | None = None
@@ -162,6 +165,14 @@ class AbstractNeuron(torch.nn.Module):
         for state in self.states:
             setattr(self, state.name, self._initial(state).to(getattr(self, state.name).device))
 
+    def _ready(self, input: Tensor) -> Tensor:
+        """``input`` in float32, its shape checked or fixed; decays and states made ready for it."""
+        x = kernels.launch.floating(input)
+        self._check_shape(x.shape)
+        if self.requires_grad:
+            self.clamp()
+        return x
+
     def _check_shape(self, shape: torch.Size) -> None:
         """Fix the spatial shape at the first call, hold later inputs ``(N, C, ..., T)`` to it, fit the states."""
         if len(shape) < 3:
@@ -209,11 +220,12 @@ class AbstractNeuron(torch.nn.Module):
             parameter = getattr(self, decay.name)
             if loaded is None or parameter is None:
                 continue
+            # one value may be a layer of one neuron, or what stands there before anything is drawn
+            if loaded.numel() != 1 or loaded.item() != parameter.flatten()[0].item():
+                self._spread.pop(decay.name, None)
             if self.shape is None and loaded.shape != parameter.shape:
                 parameter.data = parameter.data.new_zeros(loaded.shape)
                 self.shared_param = self.shared_param and loaded.numel() == 1
-            if loaded.numel() > 1:
-                self._spread.pop(decay.name, None)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     # ---------------------------------------------------------------------------------------------- what others read
@@ -289,6 +301,8 @@ class AbstractIntegrator(AbstractNeuron):
         super().__init__(
             threshold, tau_grad, scale_grad, scale, dropout, shared_param, persistent_state, requires_grad, graded_spike
         )
+        if not (norm is None or callable(norm)):
+            raise ParameterError(f"expected norm to be a class or function that makes a module, got {norm!r}")
         made: Any = None if norm is None else norm()
         if hasattr(made, "pre_hook_fx"):
             made.pre_hook_fx = self.quantize_8bit

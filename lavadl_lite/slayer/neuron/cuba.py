@@ -169,18 +169,19 @@ class Neuron(AbstractIntegrator):
         current, voltage : Tensor, shape of ``input``
             The current after the normalisation.
         """
-        self._check_shape(input.shape)
-        if self.requires_grad:
-            self.clamp()
+        current, voltage = self._integrated(self._ready(input), spiking)
+        return current.to(input.dtype), voltage.to(input.dtype)
+
+    def _integrated(self, x: Tensor, spiking: bool) -> tuple[Tensor, Tensor]:
         fire_above = int(self._threshold * self.s_scale) + 1 if spiking else None
-        current = leaky_integrator.dynamics(input, quantize(self.current_decay), self.current_state, self.s_scale)
+        current = leaky_integrator.dynamics(x, quantize(self.current_decay), self.current_state, self.s_scale)
         filtered = current if self.norm is None else self.norm(current)
         voltage = leaky_integrator.dynamics(
             filtered, quantize(self.voltage_decay), self.voltage_state, self.s_scale, level=fire_above
         )
-        if self.persistent_state and input.shape[-1]:
-            self.current_state = current.detach()[..., -1].float().clone()
-            self.voltage_state = voltage.detach()[..., -1].float().clone()
+        if self.persistent_state and x.shape[-1]:
+            self.current_state = current.detach()[..., -1].clone()
+            self.voltage_state = voltage.detach()[..., -1].clone()
         return filtered, voltage
 
     def spike(self, voltage: Tensor) -> Tensor:
@@ -205,16 +206,14 @@ class Neuron(AbstractIntegrator):
         Tensor, shape of ``input``
             0 and 1, or voltages where spikes are graded.
         """
+        x = self._ready(input)
         if self.norm is not None:
-            return self.spike(self.dynamics(input)[1])
-        self._check_shape(input.shape)
-        if self.requires_grad:
-            self.clamp()
+            return self.spike(self._integrated(x, spiking=True)[1]).to(input.dtype)
         states = (self.current_state, self.voltage_state) if self.persistent_state else ()
         spikes, *final = cuba.spikes(
-            input, quantize(self.current_decay), quantize(self.voltage_decay), self.s_scale, self._threshold,
+            x, quantize(self.current_decay), quantize(self.voltage_decay), self.s_scale, self._threshold,
             self._tau, self._rho, self.graded_spike, *states,
         )  # fmt: skip
-        if self.persistent_state and input.shape[-1]:
+        if self.persistent_state and x.shape[-1]:
             self.current_state, self.voltage_state = final
-        return spikes if self.drop is None else self.drop(spikes)
+        return (spikes if self.drop is None else self.drop(spikes)).to(input.dtype)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ... import kernels
 from ...errors import ParameterError, ShapeError
 from .base import AbstractLayer, Hook
 
@@ -13,7 +14,7 @@ __all__ = ["Dense"]
 
 
 def _sizes(value: int | Sequence[int], name: str) -> tuple[int, ...]:
-    sizes = (value,) if isinstance(value, int | np.integer) else tuple(value)
+    sizes = tuple(value) if isinstance(value, Sequence) else (value,)
     integers = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in sizes)
     if not integers or len(sizes) not in (1, 2, 3):
         raise ParameterError(f"expected {name} to be an int, (W, H) or (W, H, C), got {value!r}")
@@ -88,17 +89,17 @@ class Dense(AbstractLayer):
         ShapeError
             If ``input`` has another rank or number of channels.
         """
-        if not input.is_floating_point():
-            raise ParameterError(f"expected an input of a floating-point type, got {input.dtype}; use .float()")
+        x = kernels.launch.floating(input)
         if input.dim() not in (3, 5) or input.shape[1] != self.in_channels:
             raise ShapeError(
                 f"expected an input (N, {self.in_channels}, T) or (N, {self.in_channels}, H, W, T), "
                 f"got shape {tuple(input.shape)}"
             )
         weight = self.effective_weight(mask)
+        x = x.to(weight.dtype)
         if input.dim() == 5:
-            return torch.nn.functional.conv3d(input, weight)
+            return torch.nn.functional.conv3d(x, weight).to(input.dtype)
         if self.kernel_size != (1, 1, 1):
             raise ShapeError(f"expected an input (N, C, H, W, T) for a kernel over a plane, got {tuple(input.shape)}")
         # one product a sample, in the input's own layout: matmul would copy all samples into one matrix and back
-        return torch.bmm(weight.flatten(1).expand(input.shape[0], -1, -1), input)
+        return torch.bmm(weight.flatten(1).expand(input.shape[0], -1, -1), x).to(input.dtype)

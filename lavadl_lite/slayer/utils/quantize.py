@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ParameterError
+from ...kernels.torch_op import eager_apply
 
 __all__ = ["MODE", "quantize", "quantize_hook_fx"]
 
@@ -59,7 +60,7 @@ def quantize(input: Tensor, step: float | Tensor = 1, mode: MODE | int = MODE.RO
     floor = mode == MODE.FLOOR
     if torch.compiler.is_compiling():  # plain operations are fused, and torch's tracer warns of a Function
         return _rounded(input.detach(), step, floor) + (input - input.detach())
-    return _StraightThrough.apply(input, step, floor)
+    return _straight_through(input, step, floor)
 
 
 def _rounded(input: Tensor, step: float | Tensor, floor: bool) -> Tensor:
@@ -86,6 +87,9 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return grad, None, None
+
+
+_straight_through = eager_apply(_StraightThrough)
 
 
 def quantize_hook_fx(x: Tensor, scale: int = 1 << 6, num_bits: int = 8, descale: bool = False) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .... import kernels
+from ....errors import ParameterError
 from ....kernels.torch_op import torch_op
 
 __all__ = ["spikes"]
@@ -152,7 +153,8 @@ def spikes(
     Raises
     ------
     ParameterError
-        If ``input`` is not of a floating-point type.
+        If ``input`` is not of a floating-point type, ``w_scale`` not a power of two, ``threshold`` not a number or
+        ``tau_rho`` not above 0.
     ShapeError
         If a decay or a state does not fit ``input``.
 
@@ -162,19 +164,25 @@ def spikes(
     """
     launch = kernels.launch
     x = launch.floating(input)
+    scale = launch.power_of_two(w_scale, "w_scale")
+    if threshold != threshold or not tau_rho > 0:
+        raise ParameterError(f"expected threshold a number and tau_rho above 0, got {threshold} and {tau_rho}")
     shape = x.shape[:-1]
     decay_c = launch.expand_rows(current_decay, shape, "current_decay")
     decay_v = launch.expand_rows(voltage_decay, shape, "voltage_decay")
-    if current_state is None or voltage_state is None:
-        state_c = state_v = x.new_empty(0)
+    persistent = current_state is not None or voltage_state is not None
+    if persistent:
+        zero = x.new_zeros(1)
+        state_c = launch.expand_rows(zero if current_state is None else current_state, shape, "current_state").detach()
+        state_v = launch.expand_rows(zero if voltage_state is None else voltage_state, shape, "voltage_state").detach()
     else:
-        state_c = launch.expand_rows(current_state.detach(), shape, "current_state")
-        state_v = launch.expand_rows(voltage_state.detach(), shape, "voltage_state")
+        state_c = state_v = x.new_empty(0)
     keep = torch.is_grad_enabled() and (x.requires_grad or decay_c.requires_grad or decay_v.requires_grad)
-    level = min(math.floor(threshold * w_scale) + 1, kernels.fixed_point.NEVER)
+    never = kernels.fixed_point.NEVER
+    level = math.floor(threshold * scale) + 1 if threshold * scale < never else never
     height = scale_rho if graded_spike else scale_rho / (2 * tau_rho)
     out, _, final_c, final_v = _cuba(
-        x, decay_c, decay_v, state_c, state_v, w_scale, level, tau_rho, height, threshold + 0.01 / w_scale,
-        graded_spike, keep, current_state is not None,
+        x, decay_c, decay_v, state_c, state_v, scale, level, tau_rho, height, threshold + 0.01 / scale, graded_spike,
+        keep, persistent,
     )  # fmt: skip
     return out.to(input.dtype), final_c, final_v

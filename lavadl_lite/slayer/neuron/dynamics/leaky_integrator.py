@@ -115,7 +115,8 @@ def dynamics(
     shape = x.shape[:-1]
     decay_rows = launch.expand_rows(decay, shape, "decay")
     state_rows = launch.expand_rows(state, shape, "state")
-    y = _leaky(x, decay_rows, state_rows, scale, _level(threshold, scale) if level is None else level)
+    level = _level(threshold, scale) if level is None else min(level, kernels.fixed_point.NEVER)
+    y = _leaky(x, decay_rows, state_rows, scale, level)
     if debug:
         _check(x, y, scale)
     return y.to(input.dtype)
@@ -123,9 +124,14 @@ def dynamics(
 
 def _level(threshold: float | Tensor | None, scale: int) -> int:
     never = kernels.fixed_point.NEVER
-    if threshold is None or float(threshold) <= 0:
+    if threshold is None:
         return never
-    return min(math.ceil(float(threshold) * scale), never)
+    if isinstance(threshold, Tensor) and threshold.numel() != 1:
+        raise ParameterError(f"expected one threshold, got a tensor of shape {tuple(threshold.shape)}")
+    threshold = float(threshold)
+    if math.isnan(threshold):
+        raise ParameterError("expected threshold to be a number, got nan")
+    return math.ceil(threshold * scale) if 0 < threshold * scale < never else never
 
 
 def _check(x: Tensor, y: Tensor, scale: int) -> None:

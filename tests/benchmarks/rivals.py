@@ -1,0 +1,67 @@
+"""What our kernels are compared with: loops in plain torch, and lava-dl where it is installed."""
+
+import functools
+import importlib
+import warnings
+
+import torch
+
+__all__ = ["cuba_loop", "delay_gather", "lava_dl", "leaky_loop"]
+
+
+@functools.cache
+def lava_dl():
+    """lava-dl's slayer, or None where it is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module("lava.lib.dl.slayer")
+        except ImportError:
+            return None
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, voltage, threshold, tau, rho):
+        ctx.save_for_backward(voltage)
+        ctx.numbers = threshold, tau, rho
+        return (voltage > threshold).float()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (voltage,) = ctx.saved_tensors
+        threshold, tau, rho = ctx.numbers
+        return grad * (rho / (2 * tau)) * torch.exp(-(voltage - threshold).abs() / tau), None, None, None
+
+
+def cuba_loop(x, current_decay, voltage_decay, threshold=1.0, tau=100.0, rho=0.1):
+    """CUBA neurons as one writes them without a kernel: in floating point, unrounded, which is less work than ours."""
+    keep_current, keep_voltage = 1 - current_decay / 4096, 1 - voltage_decay / 4096
+    current = voltage = torch.zeros_like(x[..., 0])
+    spikes = []
+    for step in x.unbind(-1):
+        current = keep_current * current + step
+        voltage = keep_voltage * voltage + current
+        spike = _Spike.apply(voltage, threshold, tau, rho)
+        voltage = voltage * (1 - spike.detach())
+        spikes.append(spike)
+    return torch.stack(spikes, -1)
+
+
+def leaky_loop(x, decay):
+    """Leaky integrators without rounding."""
+    keep = 1 - decay / 4096
+    state = torch.zeros_like(x[..., 0])
+    states = []
+    for step in x.unbind(-1):
+        state = keep * state + step
+        states.append(state)
+    return torch.stack(states, -1)
+
+
+def delay_gather(x, delay):
+    """Channels of ``x`` (N, C, T) shifted by whole steps; the gradient of ``delay`` (C,) is a finite difference."""
+    source = torch.arange(x.shape[-1]) - delay.detach().floor().long()[:, None]
+    shifted = torch.where(source >= 0, x.gather(-1, source.clamp(min=0).expand_as(x)), 0.0)
+    difference = torch.nn.functional.pad(shifted.detach(), (1, -1)) - shifted.detach()
+    return shifted + difference * (delay - delay.detach())[:, None]

@@ -1,0 +1,141 @@
+"""The compiled CPU drivers work on whole vector registers, of this machine and of older ones; results are the same.
+
+Each target is compiled in a process of its own: numba reads the target from the environment when it starts.
+"""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llvmlite import binding
+
+from tests.reference import fixed_point as reference
+
+ROOT = Path(__file__).parents[2]
+ROWS, T, SCALE, LEVEL = 37, 150, 64, 65  # not multiples of 16 rows or 64 steps
+
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+ARM = platform.machine().lower() in ("arm64", "aarch64")
+HAS = {name for name, here in binding.get_host_cpu_features().items() if here}
+
+TARGETS = {
+    "host": {},
+    "AVX2": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+sse4.1,+sse4.2"},
+    "SSE2": {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"},
+}
+PRODUCTS = "pmulld|pmaddwd|pmuludq"  # four, eight or sixteen integer products
+
+
+def inputs():
+    rng = np.random.default_rng(0)
+    x = rng.normal(0.05, 0.6, (ROWS, T)).astype(np.float32)
+    x[rng.random(x.shape) < 0.02] = np.inf
+    x[rng.random(x.shape) < 0.02] = np.nan
+    decays = rng.integers(0, 4097, (2, ROWS)).astype(np.float32)
+    return x, rng.normal(0, 1, x.shape).astype(np.float32), *decays
+
+
+def run_both():
+    """Spikes, and the gradients of the input and of both decays."""
+    from lavadl_lite.kernels import cuba
+
+    x, g_spikes, *decays = inputs()
+    spikes, g_x, g_decays, nothing = np.empty_like(x), np.empty_like(x), np.empty((2, ROWS), np.float32), x[:0]
+    kept = np.empty(cuba.checkpoints(ROWS, T), np.int32)
+    parameters = (*decays, nothing, nothing, T, ROWS, float(SCALE), LEVEL)
+    size = {"rows": ROWS, "elements": x.size}
+    cuba.forward(x, spikes, kept, nothing, nothing, *parameters, 1.0, 0.0, **size)
+    cuba.backward(g_spikes, x, kept, g_x, *g_decays, *parameters, 0.02, 0.01, 0.5, False, **size)
+    return spikes, g_x, g_decays
+
+
+SCRIPT = """
+import sys
+sys.path.append(sys.argv[1])
+import numpy as np
+from lavadl_lite.kernels import cuba
+from tests.kernels.test_assembly import run_both
+np.savez(sys.argv[2] + "/results.npz", *run_both())
+for name, kernel in (("forward", cuba.forward), ("backward", cuba.backward)):
+    (assembly,) = kernel.cpu.inspect_asm().values()
+    with open(f"{sys.argv[2]}/{name}.s", "w") as file:
+        file.write(assembly)
+"""
+
+
+def missing(name):
+    """Why a target cannot be compiled for and run here, or None."""
+    if name != "host" and not X86:
+        return "an x86 target"
+    return "this machine has no AVX2" if name == "AVX2" and not {"avx2", "fma"} <= HAS else None
+
+
+@pytest.fixture(scope="module")
+def compilers(tmp_path_factory):
+    """A process for each target, all at once, and the folder for its assembly and results."""
+    started = {}
+    for name, target in TARGETS.items():
+        if missing(name) is None:
+            folder = tmp_path_factory.mktemp(name)
+            # a cache of its own: what is loaded from one has no assembly to show
+            environment = {**os.environ, **target, "NUMBA_CACHE_DIR": str(folder / "cache")}
+            started[name] = subprocess.Popen([sys.executable, "-c", SCRIPT, ROOT, folder], env=environment), folder
+    yield started
+    for process, _ in started.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(params=TARGETS)
+def compiled(request, compilers):
+    """Name of a target, and the folder with its assembly and results."""
+    name = request.param
+    if missing(name):
+        pytest.skip(missing(name))
+    process, folder = compilers[name]
+    assert process.wait() == 0
+    return name, folder
+
+
+def register_of(name):
+    """The letter of the widest vector registers of a target: x, y or z."""
+    if name == "host":
+        return "z" if "avx512f" in HAS else "y" if "avx2" in HAS else "x"
+    return {"AVX2": "y", "SSE2": "x"}[name]
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_arithmetic_is_on_whole_registers(compiled, direction):
+    name, folder = compiled
+    assembly = (folder / f"{direction}.s").read_text()
+    if ARM:
+        assert re.search(r"\tmul(\.4s\s|\s+v\d+\.4s)", assembly)
+        assert re.search(r"\tfcvtzs(\.4s\s|\s+v\d+\.4s)", assembly)
+    elif X86:
+        products = re.findall(rf"\tv?(?:{PRODUCTS})\t.*%([xyz])mm\d+", assembly)
+        conversions = re.findall(r"\tv?cvttps2dq\t.*%([xyz])mm\d+", assembly)
+        assert products
+        assert set(products) == {register_of(name)}
+        assert set(conversions) == {register_of(name)}
+        assert not re.search(r"\tv?cvttss2si", assembly), "a step was left to scalars"
+    else:
+        pytest.skip(f"nobody has looked at assembly of {platform.machine()}")
+
+
+def test_results_are_the_same_everywhere(compiled):
+    _, folder = compiled
+    with np.load(folder / "results.npz") as results:
+        spikes, g_x, g_decays = results.values()
+    x, _, decay_c, decay_v = inputs()
+    _, voltage = reference.cuba(x, decay_c, decay_v, 0, 0, SCALE, LEVEL)
+    np.testing.assert_array_equal(spikes, voltage >= LEVEL)
+    # gradients are rounded with or without fused multiply-add; sums near the limit of a state cancel
+    _, g_x_here, g_decays_here = run_both()
+    for there, here, tolerance in ((g_x, g_x_here, 1e-6), (g_decays, g_decays_here, 5e-6)):
+        assert np.isfinite(here).all()
+        assert np.abs(there - here).max() <= tolerance * np.abs(here).max()

@@ -1,0 +1,96 @@
+"""The CUDA drivers compile and assemble without a GPU, within a budget of registers and shared memory.
+
+Needs numba-cuda and a CUDA package that carries NVVM and ptxas of one version (``nvidia-cuda-nvcc-cu12``): Linux only.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lavadl_lite.kernels import cuba, leaky, shift
+
+nvcc = pytest.importorskip("nvidia.cuda_nvcc", reason="needs nvidia-cuda-nvcc-cu12, which is not installed")
+pytest.importorskip("numba_cuda", reason="needs numba-cuda, which is not installed")
+if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+    pytest.skip("numba's simulator is on, which compiles nothing", allow_module_level=True)
+PTXAS = Path(next(iter(nvcc.__path__))) / "bin" / "ptxas"
+if not PTXAS.exists():
+    pytest.skip("nvidia-cuda-nvcc-cu12 has no ptxas for this system", allow_module_level=True)
+
+CAPABILITIES = [(7, 5), (8, 0), (9, 0)]  # Turing, Ampere, Hopper
+TILE = 32 * 33 * 4  # bytes
+
+# Per kernel: its arguments (f, i: arrays of float32 and int32, s: float32, n: int64, b: bool), and its budget of
+# registers a lane and bytes of shared memory a warp.  A multiprocessor has 65536 registers, so 128 leave room for 16
+# warps; it has 64 KiB of shared memory or more (Turing), so three tiles leave room for 5 warps there (Hopper: 17).
+KERNELS = {
+    "cuba forward": (cuba.forward, "ffiffffffnnsnssn", 128, TILE),
+    "cuba backward": (cuba.backward, "ffifffffffnnsnsssbn", 128, 3 * TILE),
+    "leaky forward": (leaky.forward, "ffffnsnn", 128, TILE),
+    "leaky backward": (leaky.backward, "fffffffnsnn", 128, 2 * TILE),
+    "shift forward": (shift.forward, "fffsnnn", 96, 512),
+    "shift backward": (shift.backward, "fffffsnnn", 96, 512 + TILE),
+}
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """Stand in for the device and for NVRTC, which numba-cuda only asks what it supports."""
+    from numba.cuda import cuda_paths, dispatcher
+    from numba.cuda.cudadrv import nvrtc
+
+    def pretend(capability):
+        device = type("Device", (), {"compute_capability": capability})
+        monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)
+
+    monkeypatch.setattr(nvrtc, "get_supported_ccs", lambda: tuple(CAPABILITIES))
+    monkeypatch.setattr(cuda_paths, "_get_nvrtc_path", lambda: None)
+    return pretend
+
+
+def ptx_of(kernel, arguments, capability):
+    from numba import cuda, types
+
+    kinds = {"f": types.float32[::1], "i": types.int32[::1], "s": types.float32, "n": types.int64, "b": types.boolean}
+    function = kernel.cuda.function
+    function.__globals__["cuda"] = cuda
+    signature = types.void(*[kinds[letter] for letter in arguments])
+    return cuda.compile(function, signature, device=False, abi="numba", cc=capability)[0]
+
+
+def assemble(ptx, capability, folder):
+    """What ptxas reports: registers, bytes of shared memory, bytes of stack and spills."""
+    source = folder / "kernel.ptx"
+    source.write_text(ptx)
+    architecture = "-arch=sm_{}{}".format(*capability)
+    done = subprocess.run(
+        [PTXAS, architecture, "-v", source, "-o", folder / "kernel.cubin"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+    def number(pattern):
+        found = re.search(pattern, done.stderr)
+        return int(found[1]) if found else 0
+
+    spills = sum(number(rf"(\d+) bytes {kind}") for kind in ("stack frame", "spill stores", "spill loads"))
+    return number(r"Used (\d+) registers"), number(r"(\d+) bytes smem"), spills
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda c: "{}.{}".format(*c))
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernel_stays_in_its_budget(name, capability, no_gpu, tmp_path, record_property):
+    kernel, arguments, most_registers, most_shared = KERNELS[name]
+    no_gpu(capability)
+    ptx = ptx_of(kernel, arguments, capability)
+    assert ".f64" not in ptx, "double precision runs at 1/32 of the speed or less on most GPUs"
+    assert not re.search(r"\bcall\b", ptx), "a step was not inlined"
+    assert "__local_depot" not in ptx, "an array is not in registers"
+    registers, shared, spills = assemble(ptx, capability, tmp_path)
+    record_property("registers", registers)
+    record_property("shared", shared)
+    assert spills == 0
+    assert registers <= most_registers
+    assert shared <= most_shared

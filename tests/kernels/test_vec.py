@@ -1,0 +1,307 @@
+"""``Vec`` means on 16 lanes what its names and operators mean on one value, on every instruction set that we can compile for."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llvmlite import binding
+from numba import njit
+
+from lavadl_lite.kernels import leaky, vec
+from lavadl_lite.kernels.vec import (
+    absolute,
+    bits_to_float,
+    bits_to_int,
+    int32,
+    load,
+    multiply_add,
+    multiply_short,
+    prefetch,
+    repeat,
+    select,
+    store,
+    to_float,
+    to_int,
+    transpose_block,
+)
+from tests.strategies import SPECIALS, generators
+
+njit = njit(error_model="numpy")
+ROOT = Path(__file__).parents[2]
+
+# one source for lanes and for scalars: the names decide
+FLOAT_STEPS = {
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "multiply": lambda x, y: x * y,
+    "greater": lambda x, y: select(x > y, x, y),
+    "at least": lambda x, y: select(x >= y, x, y),
+    "less": lambda x, y: select(x < y, x, y),
+    "absolute": lambda x, y: absolute(x - y),
+    "there and back": lambda x, y: bits_to_float(int32(bits_to_int(x) & bits_to_int(y))),
+    "with a constant": lambda x, y: select(x > np.float32(0.5), np.float32(2) * x, y),
+}
+FLOAT_TRUTH = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "greater": lambda x, y: np.where(x > y, x, y),
+    "at least": lambda x, y: np.where(x >= y, x, y),
+    "less": lambda x, y: np.where(x < y, x, y),
+    "absolute": lambda x, y: np.abs(x - y),
+    "there and back": lambda x, y: (x.view(np.int32) & y.view(np.int32)).view(np.float32),
+    "with a constant": lambda x, y: np.where(x > np.float32(0.5), np.float32(2) * x, y),
+}
+INT_STEPS = {
+    "add": lambda x, y: int32(x + y),
+    "subtract": lambda x, y: int32(x - y),
+    "multiply": lambda x, y: int32(x * y),
+    "shift right": lambda x, y: int32(x >> np.int32(12)),
+    "shift left": lambda x, y: int32(x << np.int32(5)),
+    "and": lambda x, y: int32(x & y),
+    "greater": lambda x, y: select(x > y, x, y),
+    "less": lambda x, y: select(x < y, x, y),
+}
+INT_TRUTH = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "shift right": lambda x, y: x >> 12,
+    "shift left": lambda x, y: x << 5,
+    "and": np.bitwise_and,
+    "greater": np.maximum,
+    "less": np.minimum,
+}
+
+
+def run(step, x, y, result):
+    """``step`` on lanes and on scalars, with operands that begin anywhere in memory."""
+    step = njit(step)
+
+    @njit
+    def both(x, y, lanes, scalars):
+        store(lanes, 1, step(load(x, 1), load(y, 1)))
+        for k in range(1, 17):
+            scalars[k] = step(x[k], y[k])
+
+    lanes, scalars = np.zeros(18, result), np.zeros(18, result)
+    both(x, y, lanes, scalars)
+    assert lanes[0] == lanes[17] == 0  # not a lane too many
+    return lanes[1:17], scalars[1:17]
+
+
+@pytest.mark.parametrize("name", FLOAT_STEPS)
+def test_floats(name):
+    rng = np.random.default_rng(0)
+    x, y = rng.choice(SPECIALS, 18), rng.normal(size=18).astype(np.float32)
+    x[:3] = 0.5, 1.5, -0.25
+    with np.errstate(all="ignore"):
+        truth = FLOAT_TRUTH[name](x, y)[1:17]
+    for result in run(FLOAT_STEPS[name], x, y, np.float32):
+        np.testing.assert_array_equal(result, truth)
+
+
+@pytest.mark.parametrize("name", INT_STEPS)
+def test_integers(name):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(-(2**31), 2**31, (2, 18)).astype(np.int32)
+    x[:4] = 2**31 - 1, -(2**31), -1, 0
+    with np.errstate(over="ignore"):
+        truth = INT_TRUTH[name](x, y)[1:17]
+    for result in run(INT_STEPS[name], x, y, np.int32):
+        np.testing.assert_array_equal(result, truth)
+
+
+def test_comparisons_with_nan_are_false():
+    nan, one = np.full(18, np.nan, np.float32), np.ones(18, np.float32)
+    for step in (lambda x, y: select(x > y, x, y), lambda x, y: select(x >= y, x, y), lambda x, y: select(x < y, x, y)):
+        for result in run(step, nan, one, np.float32):
+            assert result.tolist() == [1] * 16
+
+
+def test_conversions():
+    x = np.resize(np.array([1.9, -1.9, 0.5, -0.5, 8388607, -8388607, 16777215, 0, -0.0, 1e-40], np.float32), 18)
+    for result in run(lambda x, y: to_int(x), x, x, np.int32):
+        np.testing.assert_array_equal(result, np.trunc(x)[1:17])
+    i = np.resize(np.array([2**24, -(2**24), 2**23 - 1, 16777217, 2**31 - 1, -1, 0], np.int32), 18)
+    for result in run(lambda x, y: to_float(x), i, i, np.float32):
+        np.testing.assert_array_equal(result, i.astype(np.float32)[1:17])
+
+
+@given(generators())
+def test_multiply_short_is_exact_where_it_promises(rng):
+    x = rng.integers(-(2**15), 2**15, 18).astype(np.int32)
+    y = rng.integers(0, 2**15, 18).astype(np.int32)
+    x[2:5], y[3:6] = (-(2**15), 2**15 - 1, -1), (2**15 - 1, 0, 2**15 - 1)
+    lanes, scalars = np.zeros(18, np.int32), np.zeros(18, np.int32)
+    short_products(x, y, lanes, scalars)
+    np.testing.assert_array_equal(lanes[:16], (x * y)[:16])
+    np.testing.assert_array_equal(scalars[:16], (x * y)[:16])
+
+
+@njit
+def short_products(x, y, lanes, scalars):
+    store(lanes, 0, multiply_short(load(x, 0), load(y, 0)))
+    for k in range(16):
+        scalars[k] = multiply_short(x[k], y[k])
+
+
+@njit
+def fused(x, y, z, lanes, scalars):
+    store(lanes, 0, multiply_add(load(x, 0), load(y, 0), load(z, 0)))
+    for k in range(16):
+        scalars[k] = multiply_add(x[k], y[k], z[k])
+
+
+@given(generators())
+def test_multiply_add_rounds_once_or_twice(rng):
+    x, y, z = rng.normal(size=(3, 16)).astype(np.float32)
+    lanes, scalars = np.zeros(16, np.float32), np.zeros(16, np.float32)
+    fused(x, y, z, lanes, scalars)
+    once = (x.astype(np.float64) * y + z).astype(np.float32)
+    twice = x * y + z
+    for result in (lanes, scalars):
+        assert ((result == once) | (result == twice)).all()
+
+
+def test_repeat_fills_all_lanes():
+    @njit
+    def fill(floats, ints):
+        store(floats, 0, repeat(np.float32(1.5)))
+        store(ints, 0, repeat(np.int32(-7)))
+
+    floats, ints = np.zeros(16, np.float32), np.zeros(16, np.int32)
+    fill(floats, ints)
+    assert floats.tolist() == [1.5] * 16
+    assert ints.tolist() == [-7] * 16
+
+
+def test_prefetch_takes_any_index():
+    @njit
+    def hint(x):
+        for index in (-(1 << 40), -1, 0, x.size, 1 << 40):
+            prefetch(x, index, 0)
+            prefetch(x, index, 1)
+        return x[0]
+
+    assert hint(np.ones(1, np.float32)) == 1
+
+
+@given(generators(), st.integers(0, 5), st.integers(0, 5))
+def test_blocks_are_transposed_between_any_pitches(rng, more, less):
+    edge = vec.BLOCK
+    source = rng.random((edge, edge + more)).astype(np.float32)
+    target = np.full((edge, edge + less), -1, np.float32)
+    turn(source.ravel(), 0, edge + more, target.reshape(-1), 0, edge + less)
+    np.testing.assert_array_equal(target[:, :edge], source[:, :edge].T)
+    assert (target[:, edge:] == -1).all()
+
+
+@njit
+def turn(source, s_start, s_pitch, target, t_start, t_pitch):
+    transpose_block(source, s_start, s_pitch, target, t_start, t_pitch)
+
+
+# ------------------------------------------------------------------------------------------------ instruction sets
+FEATURES = {
+    "portable": "",
+    "sse2": "+sse,+sse2",
+    "avx2": "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+fma",
+}
+PROGRAM = """
+import sys
+import numpy as np
+from lavadl_lite.kernels import leaky
+from tests.reference import fixed_point
+
+rng = np.random.default_rng(0)
+rows, T, scale, level = 37, 130, 64, 65
+x = (rng.integers(-96, 128, (rows, T)) / 64).astype(np.float32)
+decay = rng.integers(0, 4097, rows).astype(np.float32)
+y = np.full_like(x, np.nan)
+leaky.forward(x, y, decay, np.zeros(0, np.float32), T, float(scale), level, rows=rows, elements=x.size)
+truth = fixed_point.leaky(x, decay, 0, scale, level)
+assert 0 < (truth >= level).sum() < truth.size
+np.testing.assert_array_equal(y * scale, truth)
+(code,) = leaky.forward.cpu.inspect_asm().values()
+if sys.argv[1] != "host":  # LLVM's code once more, for another machine; what counts references there is x86's own
+    import re
+    from llvmlite import binding
+
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    (code,) = leaky.forward.cpu.inspect_llvm().values()
+    code = re.sub(r'target (triple|datalayout) = ".*"|"(target-cpu|target-features|tune-cpu)"="[^"]*"', "", code)
+    code = re.sub(r"(tail )?call i8 @llvm.x86.atomic.sub.cc.i64[(].*[)]", "add i8 0, 0", code)
+    machine = binding.Target.from_triple(sys.argv[1]).create_target_machine(opt=3)
+    module = binding.parse_assembly(code)
+    module.triple, module.data_layout = sys.argv[1], str(machine.target_data)
+    code = machine.emit_assembly(module)
+print(code)
+"""
+
+
+def compiled_for(features, machine, cache):
+    """Assembly of a kernel that was compiled for ``features``, in a process that also checks its results."""
+    environment = {
+        **os.environ, "NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(cache),
+        "PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT)]),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, machine], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def count(code, *patterns):
+    return [len(re.findall(pattern, code)) for pattern in patterns]
+
+
+def x86_conversions(code, register):
+    """Conversions between float and integer: on whole registers, and on single numbers that come from memory."""
+    whole = rf"\b(?:v?cvttps2dq|v?cvtdq2ps)\b.*%{register}"
+    return count(code, whole, r"\b(?:v?cvttss2si|v?cvtsi2ssl?)\b.*\(")
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="an instruction set of x86")
+@pytest.mark.parametrize(("name", "register"), [("sse2", "xmm"), ("avx2", "ymm")])
+def test_kernels_are_right_and_vectorised_for(name, register, tmp_path):
+    if name not in str(host_features()):
+        pytest.skip(f"this CPU has no {name}")
+    whole, single = x86_conversions(compiled_for(FEATURES[name], "host", tmp_path), register)
+    assert whole >= 2 * 64 / {"xmm": 16, "ymm": 32}[register]  # a Vec of 64 bytes, to integers and back
+    assert single == 0
+
+
+def test_kernels_are_vectorised_for_this_cpu():
+    x = np.zeros(256, np.float32)
+    fresh = njit(leaky.forward.cpu.py_func)  # code from the cache cannot be inspected
+    fresh(x, x.copy(), np.zeros(16, np.float32), x[:0], 16, np.float32(64), 1, 0, 16)
+    (code,) = fresh.inspect_asm().values()
+    if "avx512f" in host_features():
+        whole, single = x86_conversions(code, "zmm")
+        assert whole >= 2
+        assert single == 0
+    elif "neon" in host_features():
+        assert count(code, r"fcvtzs(?:\.4s|\s+v\d+\.4s)")[0] >= 4
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="compiles across from x86")
+def test_kernels_are_right_without_features_and_vectorised_for_neon(tmp_path):
+    """Code that asks nothing of the CPU is right here; the same code for 64-bit ARM works on whole registers."""
+    code = compiled_for(FEATURES["portable"], "aarch64-unknown-linux-gnu", tmp_path)
+    whole, single = count(code, r"\b(?:fcvtzs|scvtf)\s+v\d+\.4s", r"\b(?:fcvtzs\s+w\d+, s|scvtf\s+s\d+, w)")
+    assert whole >= 2 * 4
+    assert single <= 4  # of what is the same for all rows
+
+
+def host_features():
+    return {name for name, here in binding.get_host_cpu_features().items() if here}

@@ -1,0 +1,243 @@
+"""The fused CUBA pass as a torch function: spikes equal the integers, gradients the float64 autograd of the same model."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lavadl_lite.errors import ParameterError, ShapeError
+from lavadl_lite.slayer.neuron.dynamics import cuba, leaky_integrator
+from lavadl_lite.slayer.spike import Spike
+from tests import strategies
+from tests.reference import fixed_point, gradients
+
+SCALE = 4096
+X = torch.ones(2, 3, 5)
+DECAY = torch.tensor([410.0])
+
+
+def parameter_shape(kind, shape):
+    return {"shared": (1,), "channel": shape[1:2], "neuron": shape[1:-1], "row": shape[:-1]}[kind]
+
+
+def as_rows(parameter, shape):
+    if parameter.shape == shape[1:2]:  # channels stand second, also where other axes are as long
+        parameter = parameter.reshape(shape[1:2] + (1,) * (len(shape) - 3))
+    spread = torch.broadcast_to if isinstance(parameter, torch.Tensor) else np.broadcast_to
+    return spread(parameter, shape[:-1]).reshape(-1)
+
+
+@settings(max_examples=300)
+@given(
+    strategies.shapes(), st.sampled_from(["shared", "channel", "neuron", "row"]), strategies.scales(),
+    st.booleans(), st.sampled_from(list(strategies.LAYOUTS)), st.data(),
+)  # fmt: skip
+def test_spikes_and_states_equal_the_integers(shape, kind, scale, graded, layout, data):
+    """Any shape, any layout in memory, any input, any decay; with initial states and without."""
+    x = data.draw(strategies.inputs(shape, scale))
+    decays = [data.draw(strategies.decays(parameter_shape(kind, shape))) for _ in range(2)]
+    states = []
+    if data.draw(st.booleans()):
+        states = [data.draw(strategies.inputs(shape[:-1], scale)) for _ in range(2)]
+    level = data.draw(strategies.levels(scale))
+    spikes, *final = cuba.spikes(
+        strategies.laid_out(x, layout), *map(torch.from_numpy, decays), scale, (level - 1) / scale, 1.0, 1.0, graded,
+        *map(torch.from_numpy, states),
+    )  # fmt: skip
+    rows = x.reshape(int(np.prod(shape[:-1])), shape[-1])
+    current, voltage = fixed_point.cuba(
+        rows, *(as_rows(d, shape) for d in decays), *([s.reshape(-1) for s in states] or (0, 0)), scale, level
+    )
+    fired = voltage >= level
+    truth = fired * voltage if graded else fired * scale
+    np.testing.assert_array_equal(spikes.numpy().astype(np.float64) * scale, truth.reshape(shape))
+    assert [tuple(f.shape) for f in final] == [shape[:-1] if states else (0,)] * 2
+    if states:
+        end = [fixed_point.to_integer(s.reshape(-1), scale) for s in states]
+        if shape[-1]:
+            end = current[:, -1], np.where(fired[:, -1], 0, voltage[:, -1])
+        for ours, held in zip(final, end, strict=True):
+            np.testing.assert_array_equal(ours.numpy().astype(np.float64) * scale, held.reshape(shape[:-1]))
+
+
+@settings(max_examples=100)
+@given(strategies.shapes(), st.booleans(), st.data())
+def test_chunks_equal_the_whole(shape, graded, data):
+    x = torch.from_numpy(data.draw(strategies.inputs(shape)))
+    decays = [torch.from_numpy(data.draw(strategies.decays((1,)))) for _ in range(2)]
+    states = torch.zeros(2, 1)
+    whole, *end = cuba.spikes(x, *decays, SCALE, 1.5, 1.0, 1.0, graded, *states)
+    parts = []
+    for part in x.split(data.draw(strategies.chunks(shape[-1])), -1):
+        spikes, *states = cuba.spikes(part, *decays, SCALE, 1.5, 1.0, 1.0, graded, *states)
+        parts.append(spikes)
+    assert torch.equal(torch.cat(parts, -1), whole)
+    assert all(torch.equal(a, b) for a, b in zip(states, end, strict=True))
+
+
+def test_a_missing_state_is_zero():
+    one = torch.ones(1)
+    for states in ({"current_state": one}, {"voltage_state": one}):
+        both = {"current_state": torch.zeros(1), "voltage_state": torch.zeros(1)} | states
+        ours, truth = (cuba.spikes(X, DECAY, DECAY, SCALE, 1, 1, 1, **s) for s in (states, both))
+        assert all(torch.equal(a, b) for a, b in zip(ours, truth, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("graded", [False, True])
+def test_other_types_are_computed_in_float32_and_come_back(dtype, graded):
+    x = (torch.randn(2, 3, 70) + 0.3).to(dtype).requires_grad_()
+    spikes, *_ = cuba.spikes(x, DECAY.to(dtype), DECAY.to(dtype), SCALE, 1.5, 100, 0.1, graded)
+    narrow, *_ = cuba.spikes(x.detach().float(), *[DECAY.to(dtype).float()] * 2, SCALE, 1.5, 100, 0.1, graded)
+    assert spikes.dtype == dtype
+    assert torch.equal(spikes, narrow.to(dtype))
+    assert 0 < (spikes != 0).sum() < spikes.numel()
+    spikes.sum().backward()
+    assert x.grad.dtype == dtype
+
+
+# --------------------------------------------------------------------------------------------------------- gradients
+def fused(x, decay_c, decay_v, state_c, state_v, threshold, tau, rho, graded):
+    return cuba.spikes(x, decay_c, decay_v, SCALE, threshold, tau, rho, graded, state_c, state_v)[0]
+
+
+def unfused(x, decay_c, decay_v, state_c, state_v, threshold, tau, rho, graded):
+    """As the neuron computes it where a norm stands between the integrators."""
+    level = int(threshold * SCALE) + 1
+    current = leaky_integrator.dynamics(x, decay_c, state_c, SCALE)
+    voltage = leaky_integrator.dynamics(current, decay_v, state_v, SCALE, level=level)
+    return Spike.apply(voltage, level / SCALE, tau, rho, graded, 0, 1, threshold + 0.01 / SCALE)
+
+
+def relative(ours, truth):
+    """Largest difference over the largest gradient."""
+    return float((ours.double() - truth).abs().max() / truth.abs().max())
+
+
+def compare(run, shape, kind, threshold, tau, rho, graded, initial, rng):
+    """Relative errors of the gradients by input and decays."""
+    size = parameter_shape(kind, shape)
+    inputs = rng.normal(0.25, 1, shape), rng.uniform(100, 2500, size), rng.uniform(100, 2500, size)
+    states = [torch.tensor(rng.normal(0, 1, shape[:-1]) if initial else [0.0], dtype=torch.float32) for _ in range(2)]
+    weight = torch.from_numpy(rng.uniform(0.5, 1.5, shape)).float()
+    ours = [torch.tensor(v, dtype=torch.float32, requires_grad=True) for v in inputs]
+    truth = [v.detach().double().requires_grad_() for v in ours]
+    spikes = run(*ours, *states, threshold, tau, rho, graded)
+    (spikes * weight).sum().backward()
+    rows = truth[0].reshape(-1, shape[-1])
+    z, *_ = gradients.cuba(
+        rows, *(as_rows(v, shape) for v in truth[1:]), *(s.double().expand(shape[:-1]).reshape(-1) for s in states),
+        SCALE, threshold, tau, rho, graded,
+    )  # fmt: skip
+    assert torch.equal(spikes.detach().double(), z.detach().reshape(shape))
+    (z.reshape(shape) * weight.double()).sum().backward()
+    assert all(a.grad.shape == a.shape for a in ours)
+    return [relative(a.grad, b.grad) for a, b in zip(ours, truth, strict=True) if b.grad.abs().max() > 0]
+
+
+@pytest.mark.parametrize("run", [fused, unfused])
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("initial", [False, True])
+@settings(max_examples=15)
+@given(
+    shape=strategies.shapes(smallest=1), kind=st.sampled_from(["shared", "channel", "neuron", "row"]),
+    threshold=st.sampled_from([0.5, 1.25, 2.5]), tau=st.sampled_from([0.5, 3.0, 125.0]), rng=strategies.generators(),
+)  # fmt: skip
+def test_gradients_equal_float64_autograd(run, graded, initial, shape, kind, threshold, tau, rng):
+    assert max(compare(run, shape, kind, threshold, tau, 0.1, graded, initial, rng), default=0) < 1e-5
+
+
+@pytest.mark.parametrize("run", [fused, unfused])
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("shape", [(3, 7, 64), (2, 17, 129), (2, 3, 2, 5, 65), (3, 30, 300)])
+def test_gradients_equal_float64_autograd_for_layers(run, graded, shape):
+    """With the neuron's own surrogate (tau = 100 thresholds) and with narrow ones."""
+    for kind, tau in (("shared", 125.0), ("channel", 12.5), ("neuron", 1.25)):
+        assert max(compare(run, shape, kind, 1.25, tau, 0.1, graded, False, np.random.default_rng(0))) < 1e-5
+
+
+def test_no_gradient_of_a_decay_where_the_neuron_only_just_spiked():
+    """What is multiplied after a spike is the voltage after its reset: 0."""
+    decay = torch.tensor([1000.0], requires_grad=True)
+    x = torch.tensor([[[2.0, 0.5]]])
+    spikes, *_ = cuba.spikes(x, torch.tensor([4096.0]), decay, SCALE, 1.0, 100.0, 0.1)
+    assert spikes.tolist() == [[[1, 0]]]
+    spikes.sum().backward()
+    assert decay.grad.tolist() == [0]
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_the_surrogate_is_centred_at_the_threshold(graded):
+    """Of one step it is the whole gradient: rho / (2 tau) exp(-|v - theta| / tau), one-sided where spikes are graded."""
+    threshold, tau, rho = 1.0, 0.25, 0.3
+    voltage = torch.arange(-8, 24).reshape(1, -1, 1) / 8.0
+    x = voltage.clone().requires_grad_()
+    cuba.spikes(x, DECAY, DECAY, SCALE, threshold, tau, rho, graded)[0].sum().backward()
+    above = voltage.double() - (threshold + 0.01 / SCALE)
+    truth = rho * torch.exp(above.clamp(max=0) / tau) if graded else rho / (2 * tau) * torch.exp(-above.abs() / tau)
+    assert relative(x.grad, truth) < 1e-6
+
+
+def test_gradients_go_only_where_they_are_wanted():
+    for wanted in range(3):
+        inputs = [v.clone().requires_grad_(i == wanted) for i, v in enumerate((X, DECAY, DECAY))]
+        cuba.spikes(*inputs, SCALE, 1.0, 100.0, 0.1)[0].sum().backward()
+        assert [v.grad is not None for v in inputs] == [i == wanted for i in range(3)]
+    assert not cuba.spikes(X, DECAY, DECAY, SCALE, 1.0, 100.0, 0.1)[0].requires_grad
+
+
+def test_states_carry_no_gradient():
+    x, state = X.clone().requires_grad_(), torch.ones(1, requires_grad=True)
+    spikes, *final = cuba.spikes(x, DECAY, DECAY, SCALE, 1.0, 100.0, 0.1, False, state, state)
+    assert not any(f.requires_grad for f in final)
+    spikes.sum().backward()
+    assert state.grad is None
+
+
+def test_a_second_derivative_is_refused():
+    x = X.clone().requires_grad_()
+    spikes, *_ = cuba.spikes(x, DECAY, DECAY, SCALE, 1.0, 100.0, 0.1, graded_spike=True)
+    (g,) = torch.autograd.grad(spikes.pow(2).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="second derivative"):
+        g.sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5), (2, 0, 5), (2, 3, 0), (0,), (7,)])
+def test_nothing_in_nothing_out(shape):
+    x, decay = torch.zeros(shape, requires_grad=True), DECAY.clone().requires_grad_()
+    spikes, *_ = cuba.spikes(x, decay, DECAY, SCALE, 1.0, 100.0, 0.1)
+    spikes.sum().backward()
+    assert spikes.shape == x.grad.shape == shape
+    assert decay.grad.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "arguments"),
+    [
+        (ParameterError, "floating-point type, got torch.int64", {"input": X.long()}),
+        (ParameterError, "expected input to be a tensor, got list", {"input": [1.0]}),
+        (ShapeError, "without axes", {"input": torch.tensor(1.0)}),
+        (ShapeError, r"expected current_decay of shape \(1,\) or \(3,\)", {"current_decay": torch.zeros(2)}),
+        (ShapeError, r"expected voltage_decay of shape \(1,\) or \(3,\)", {"voltage_decay": torch.zeros(5)}),
+        (ShapeError, "expected voltage_state of shape", {"voltage_state": torch.zeros(2, 3, 5)}),
+        (ParameterError, "expected current_decay to be a tensor of real numbers", {"current_decay": 0.5}),
+        (ParameterError, "w_scale to be a power of two", {"w_scale": 1000}),
+        (ParameterError, "threshold a number", {"threshold": float("nan")}),
+        (ParameterError, "tau_rho above 0, got 1.0 and 0", {"tau_rho": 0}),
+        (ParameterError, "tau_rho above 0", {"tau_rho": float("nan")}),
+    ],
+)
+def test_bad_input_is_refused(error, words, arguments):
+    good = {
+        "input": X, "current_decay": DECAY, "voltage_decay": DECAY, "w_scale": SCALE, "threshold": 1.0, "tau_rho": 1.0,
+        "scale_rho": 1.0,
+    }  # fmt: skip
+    with pytest.raises(error, match=words):
+        cuba.spikes(**(good | arguments))
+
+
+@pytest.mark.parametrize("threshold", [1e6, 1e30, float("inf")])
+def test_a_threshold_beyond_all_states_never_fires(threshold):
+    spikes, *_ = cuba.spikes(X * 1e30, DECAY, DECAY, SCALE, threshold, 1.0, 1.0)
+    assert not spikes.any()
