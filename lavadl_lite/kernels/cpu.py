@@ -112,7 +112,7 @@ def as_argument(value: Any) -> Any:
         value = value.numpy()  # less than half the cost of a DLPack capsule, and refuses fake tensors
     if isinstance(value, np.ndarray):
         flat = value.reshape(-1)
-        return flat if flat.flags.writeable else flat.copy()
+        return flat if flat.flags.carray else flat.copy()
     if isinstance(value, np.bool_):
         return bool(value)
     return int(value) if isinstance(value, int | np.integer) else np.float32(value)

@@ -17,16 +17,16 @@ from .launch import Kernel
 from .tiles import (
     LANES,
     STEPS,
+    TILE_SIZE,
     line,
     next_tile,
     read_rows,
     read_tile,
-    scratch,
     whole_group,
     write_rows,
     write_tile,
 )
-from .vec import absolute, int32, load, multiply_add, prefetch, repeat, select, store, to_float
+from .vec import absolute, int32, load, multiply_add, prefetch, repeat, select, stack_array, store, to_float
 
 __all__ = ["backward", "checkpoints", "forward"]
 
@@ -98,8 +98,8 @@ def _forward_cpu(
     x, spikes, kept, final_c, final_v, decay_c, decay_v, state_c, state_v, T, rows_all, scale, level, on, unit, lo, hi
 ):
     """``kept``, the final and the initial states are left alone where they are empty."""
-    tile = scratch()
-    ints, floats = np.zeros(LANES, np.int32), np.zeros(LANES, np.float32)
+    tile = stack_array(TILE_SIZE, np.float32)
+    ints, floats = stack_array(LANES, np.int32), stack_array(LANES, np.float32)
     zero, off = repeat(np.int32(0)), repeat(np.float32(0))
     th, never, on, unit = repeat(np.int32(level)), repeat(np.int32(NEVER)), repeat(on), repeat(unit)
     for group in range(lo, hi, LANES):
@@ -139,8 +139,9 @@ def _backward_cpu(
     slope, offset, height, graded, lo, hi,
 ):  # fmt: skip
     """``g_x`` [rows, T], and a row's gradient of each decay: ``-sum(gradient * state that was multiplied) / 4096``."""
-    c_tile, v_tile, g_tile = scratch(), scratch(), scratch()
-    ints, floats = np.zeros(LANES, np.int32), np.zeros(LANES, np.float32)
+    c_tile, v_tile = stack_array(TILE_SIZE, np.float32), stack_array(TILE_SIZE, np.float32)
+    g_tile = stack_array(TILE_SIZE, np.float32)
+    ints, floats = stack_array(LANES, np.int32), stack_array(LANES, np.float32)
     zero, off, th, never = repeat(np.int32(0)), repeat(np.float32(0)), repeat(np.int32(level)), repeat(np.int32(NEVER))
     th_float = np.float32(level)
     per_decay = -_PER_DECAY / scale

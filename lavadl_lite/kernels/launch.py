@@ -57,7 +57,7 @@ def ready(tensor: Tensor) -> Tensor:
 
 
 def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Uninitialised tensor of the device and type of ``like``, float32; large ones on the CPU come from :mod:`.memory`."""
+    """Uninitialised tensor with device and type of ``like``, float32; a large one on the CPU is from :mod:`.memory`."""
     if 4 * math.prod(shape) >= memory.SMALLEST and like.is_cpu:
         return sys.modules["torch"].from_numpy(memory.empty(tuple(shape)))
     return like.new_empty(shape)
@@ -91,7 +91,7 @@ def power_of_two(scale: float, name: str) -> int:
     ParameterError
         If it is not a power of two in 1..2**23: only these carry integers through float32 unchanged.
     """
-    if not (isinstance(scale, int | float | np.integer | np.floating) and scale == scale):
+    if not isinstance(scale, int | float | np.integer | np.floating):
         raise ParameterError(f"expected {name} to be a number, got {scale!r}")
     if not 1 <= scale <= 1 << 23 or int(scale) != scale or int(scale) & (int(scale) - 1):
         raise ParameterError(f"expected {name} to be a power of two in 1..2**23, got {scale}")

@@ -16,16 +16,16 @@ from .launch import Kernel
 from .tiles import (
     LANES,
     STEPS,
+    TILE_SIZE,
     line,
     next_tile,
     read_rows,
     read_tile,
-    scratch,
     whole_group,
     write_rows,
     write_tile,
 )
-from .vec import int32, load, multiply_add, prefetch, repeat, select, store, to_float
+from .vec import int32, load, multiply_add, prefetch, repeat, select, stack_array, store, to_float
 
 __all__ = ["backward", "forward"]
 
@@ -52,8 +52,8 @@ def backward_step(g_y, y, g_state, d, keep, level):
 @cpu_kernel
 def _forward_cpu(x, y, decay, initial, T, scale, level, lo, hi):
     """``initial`` may be empty: a state of 0."""
-    tile = scratch()
-    floats = np.zeros(LANES, np.float32)
+    tile = stack_array(TILE_SIZE, np.float32)
+    floats = stack_array(LANES, np.float32)
     zero, th, never = repeat(np.int32(0)), repeat(np.int32(level)), repeat(np.int32(NEVER))
     per_unit = np.float32(1) / scale
     for group in range(lo, hi, LANES):
@@ -78,9 +78,9 @@ def _forward_cpu(x, y, decay, initial, T, scale, level, lo, hi):
 
 @cpu_kernel
 def _backward_cpu(g_y, y, g_x, g_decay, g_initial, decay, initial, T, scale, level, lo, hi):
-    """``g_x`` [rows, T]; per row the gradients of the decay and of the initial state (which may be empty: not wanted)."""
-    g_tile, y_tile = scratch(), scratch()
-    floats = np.zeros(LANES, np.float32)
+    """``g_x`` [rows, T], and a row's gradients of the decay and of the initial state (empty where not wanted)."""
+    g_tile, y_tile = stack_array(TILE_SIZE, np.float32), stack_array(TILE_SIZE, np.float32)
+    floats = stack_array(LANES, np.float32)
     off = repeat(np.float32(0))
     per_unit = np.float32(1) / scale
     th = np.float32(level) * per_unit

@@ -1,8 +1,8 @@
 """Memory for large outputs without page faults: a bounded pool of freed buffers.
 
 A fresh large buffer costs a page fault every 4 KiB, as much as the kernel that fills it, and the C library gives
-such buffers back to the system after every step.  So freed ones are kept, :data:`LIMIT` bytes at most.  A buffer returns when
-the last array, and so the last tensor, that sees it is gone; memory that something still sees is never lent again.
+such buffers back to the system after every step.  So freed ones are kept, :data:`LIMIT` bytes at most.  A buffer
+returns when the last array, and so the last tensor, that sees it is gone; what something still sees is never lent.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from .cpu import LANES, cpu_kernel, step
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import PITCH, TILE, WARP
 from .launch import Kernel
-from .vec import load, repeat, select, store
+from .vec import load, repeat, select, stack_array, store
 
 __all__ = ["backward", "forward"]
 
@@ -48,7 +48,7 @@ def _backward_cpu(g_y, x, g_x, g_delay, delay, sampling_time, offset, T, lo, hi)
     Written with ``s = t - shift`` the sum is over ``g_x[s] * (x[s - 1] - x[s])`` and ends where the output does (for a
     shift to the right).  ``g_delay``, and with it ``x``, may be empty: not wanted.
     """
-    sums = np.zeros(LANES, np.float32)
+    sums = stack_array(LANES, np.float32)
     for row in range(lo, hi):
         d = steps_of(delay[row], sampling_time, offset, T)
         start, end = max(-d, 0), T - max(d, 0)

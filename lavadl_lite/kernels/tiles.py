@@ -6,33 +6,24 @@ state in registers, and turns the result back.  The last group of rows overlaps 
 
 from __future__ import annotations
 
-import numpy as np
-
 from .cpu import LANES, step
 from .vec import BLOCK, load, store, transpose_block
 
 __all__ = [
     "LANES",
     "STEPS",
+    "TILE_SIZE",
     "line",
     "next_tile",
     "read_rows",
     "read_tile",
-    "scratch",
     "whole_group",
     "write_rows",
     "write_tile",
 ]
 
 STEPS = 64  # steps per tile, and between two checkpoints
-
-
-@step
-def scratch():
-    """One zeroed tile on a cache-line boundary: a 64-byte store across two lines costs double."""
-    memory = np.zeros(STEPS * LANES + 16, np.float32)
-    start = (-(memory.ctypes.data >> 2)) & 15
-    return memory[start : start + STEPS * LANES]
+TILE_SIZE = STEPS * LANES  # floats of a tile
 
 
 @step

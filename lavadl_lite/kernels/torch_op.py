@@ -1,4 +1,4 @@
-"""A pair of forward and backward bodies as torch sees it: an autograd.Function in eager mode, a custom op when compiled.
+"""A forward and a backward body as torch sees them: an autograd.Function in eager mode, a custom op when compiled.
 
 torch.compile cannot look into numba, so there the same bodies are reached through ``torch.library.custom_op``; eager
 mode keeps the Function, which costs a third per call and with which ``torch.func.grad`` works.
@@ -18,6 +18,11 @@ def _refuse(ctx: Any, *grads: Any) -> None:
     raise RuntimeError("a second derivative was asked for, but the backward of this operator has none")
 
 
+def _transformed() -> bool:
+    """Whether torch.func transforms what runs now; asked as ``Function.apply`` itself does."""
+    return torch._C._are_functorch_transforms_active()  # noqa: SLF001
+
+
 def eager_apply(function: type[torch.autograd.Function]) -> Callable[..., Any]:
     """``function.apply`` without its binding of arguments by name, which costs more than a small layer.
 
@@ -26,7 +31,7 @@ def eager_apply(function: type[torch.autograd.Function]) -> Callable[..., Any]:
     direct = super(torch.autograd.Function, function).apply
 
     def apply(*args: Any) -> Any:
-        return function.apply(*args) if torch._C._are_functorch_transforms_active() else direct(*args)
+        return function.apply(*args) if _transformed() else direct(*args)
 
     return apply
 
@@ -82,7 +87,7 @@ def torch_op(
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
             # recorded under create_graph=True and by torch.func only
-            recorded = torch.is_grad_enabled() or torch._C._are_functorch_transforms_active()
+            recorded = torch.is_grad_enabled() or _transformed()
             run = Gradient.apply if recorded else backward
             return padded(run(*arguments_of_backward(ctx, *grads)))
 

@@ -8,6 +8,7 @@ LLVM splits a ``Vec`` into what the machine has: one AVX-512 register, two of AV
 
 from __future__ import annotations
 
+import itertools
 import operator
 
 import numpy as np
@@ -15,7 +16,8 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
 from numba.core.errors import RequireLiteralValue
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic, lower_builtin, models, overload, register_model, type_callable
+from numba.np import arrayobj
 
 from .cpu import LANES
 
@@ -30,6 +32,7 @@ __all__ = [
     "prefetch",
     "repeat",
     "select",
+    "stack_array",
     "store",
     "to_float",
     "to_int",
@@ -90,53 +93,49 @@ def _as_vec(context, builder, value, type_, vec):
 
 
 # ---------------------------------------------------------------------------------------------- element by element
-def _elementwise(arity, emit, result=None):
-    """Intrinsic of ``arity`` operands, at least one a Vec; ``emit(builder, is_float, *values)`` makes the value."""
+def _define(function, arity, emit, result=None):
+    """Give ``function`` its meaning for ``arity`` operands, at least one a Vec: ``emit(builder, is_float, *values)``.
 
-    def define(arguments):
-        vec = next((a for a in arguments if isinstance(a, Vec) and a is not BOOLS), None)
-        if vec is None:
-            return None
+    An ``overload`` would be compiled as a function of its own wherever a kernel uses it, which takes seconds in all.
+    """
 
-        def codegen(context, builder, signature, values):
-            values = [_as_vec(context, builder, v, t, vec) for v, t in zip(values, signature.args, strict=True)]
-            return emit(builder, vec is FLOATS, *values)
+    def vec_among(arguments):
+        return next((a for a in arguments if isinstance(a, Vec) and a is not BOOLS), None)
 
-        return (result or vec)(*arguments), codegen
+    def result_type(*arguments):
+        vec = vec_among(arguments)
+        return None if vec is None else result or vec
+
+    def lower(context, builder, signature, values):
+        vec = vec_among(signature.args)
+        values = [_as_vec(context, builder, v, t, vec) for v, t in zip(values, signature.args, strict=True)]
+        return emit(builder, vec is FLOATS, *values)
 
     # numba reads the number of operands from the signature
-    return intrinsic(
-        {
-            1: lambda typing, x: define((x,)),
-            2: lambda typing, x, y: define((x, y)),
-            3: lambda typing, x, y, z: define((x, y, z)),
-        }[arity]
-    )
+    typer = {
+        1: lambda x: result_type(x),
+        2: lambda x, y: result_type(x, y),
+        3: lambda x, y, z: result_type(x, y, z),
+    }[arity]
+    type_callable(function)(lambda context: typer)
+    for kinds in itertools.product((Vec, types.Any), repeat=arity):
+        if Vec in kinds:
+            lower_builtin(function, *kinds)(lower)
 
 
-def _operator(symbol, emit, result=None):
-    call = _elementwise(2, emit, result)
-
-    @overload(symbol)
-    def _(x, y):
-        if isinstance(x, Vec) or isinstance(y, Vec):
-            return lambda x, y: call(x, y)
-        return None
-
-
-_operator(operator.add, lambda b, is_float, x, y: b.fadd(x, y) if is_float else b.add(x, y))
-_operator(operator.sub, lambda b, is_float, x, y: b.fsub(x, y) if is_float else b.sub(x, y))
-_operator(operator.mul, lambda b, is_float, x, y: b.fmul(x, y) if is_float else b.mul(x, y))
-_operator(operator.rshift, lambda b, is_float, x, y: b.ashr(x, y))
-_operator(operator.lshift, lambda b, is_float, x, y: b.shl(x, y))
-_operator(operator.and_, lambda b, is_float, x, y: b.and_(x, y))
+_define(operator.add, 2, lambda b, is_float, x, y: b.fadd(x, y) if is_float else b.add(x, y))
+_define(operator.sub, 2, lambda b, is_float, x, y: b.fsub(x, y) if is_float else b.sub(x, y))
+_define(operator.mul, 2, lambda b, is_float, x, y: b.fmul(x, y) if is_float else b.mul(x, y))
+_define(operator.rshift, 2, lambda b, is_float, x, y: b.ashr(x, y))
+_define(operator.lshift, 2, lambda b, is_float, x, y: b.shl(x, y))
+_define(operator.and_, 2, lambda b, is_float, x, y: b.and_(x, y))
 
 
 def _comparison(symbol, name):
     def emit(builder, is_float, x, y):
         return builder.fcmp_ordered(name, x, y) if is_float else builder.icmp_signed(name, x, y)
 
-    _operator(symbol, emit, BOOLS)
+    _define(symbol, 2, emit, BOOLS)
 
 
 _comparison(operator.ge, ">=")
@@ -153,15 +152,6 @@ def _llvm(name):
         return builder.call(cgutils.get_or_insert_function(builder.module, function, f"{name}.v{LANES}f32"), values)
 
     return emit
-
-
-_select = _elementwise(3, lambda b, is_float, mask, x, y: b.select(mask, x, y))
-_to_int = _elementwise(1, lambda b, is_float, x: b.fptosi(x, _ir(INTS)), INTS)
-_to_float = _elementwise(1, lambda b, is_float, x: b.sitofp(x, _ir(FLOATS)), FLOATS)
-_bits_to_int = _elementwise(1, lambda b, is_float, x: b.bitcast(x, _ir(INTS)), INTS)
-_bits_to_float = _elementwise(1, lambda b, is_float, x: b.bitcast(x, _ir(FLOATS)), FLOATS)
-_absolute = _elementwise(1, _llvm("llvm.fabs"))
-_multiply_add = _elementwise(3, _llvm("llvm.fmuladd"))  # fused where the machine can, never a library call
 
 
 def _emit_multiply_short(builder, is_float, x, y):
@@ -181,9 +171,6 @@ def _emit_multiply_short(builder, is_float, x, y):
         length = 2 * parts[0].type.count
         parts = [_shuffle(builder, a, b, range(length)) for a, b in zip(parts[::2], parts[1::2], strict=True)]
     return parts[0]
-
-
-_multiply_short = _elementwise(2, _emit_multiply_short)
 
 
 # ------------------------------------------------------------------------------- the names that steps are written in
@@ -232,39 +219,44 @@ def multiply_add(x, y, z):
     return np.float32(x * y + z)
 
 
+_define(select, 3, lambda b, is_float, mask, x, y: b.select(mask, x, y))
+_define(to_int, 1, lambda b, is_float, x: b.fptosi(x, _ir(INTS)), INTS)
+_define(to_float, 1, lambda b, is_float, x: b.sitofp(x, _ir(FLOATS)), FLOATS)
+_define(int32, 1, lambda b, is_float, x: x)
+_define(bits_to_int, 1, lambda b, is_float, x: b.bitcast(x, _ir(INTS)), INTS)
+_define(bits_to_float, 1, lambda b, is_float, x: b.bitcast(x, _ir(FLOATS)), FLOATS)
+_define(absolute, 1, _llvm("llvm.fabs"))
+_define(multiply_short, 2, _emit_multiply_short)
+_define(multiply_add, 3, _llvm("llvm.fmuladd"))  # fused where the machine can, never a library call
+
+
 @overload(select)
-def _overload_select(mask, x, y):
-    if isinstance(mask, Vec):
-        return lambda mask, x, y: _select(mask, x, y)
-    return lambda mask, x, y: x if mask else y
+def _select_scalar(mask, x, y):
+    return None if isinstance(mask, Vec) else lambda mask, x, y: x if mask else y
 
 
-def _unary(name, on_vec, on_scalar):
-    @overload(name)
+def _of_scalar(function, body):
+    @overload(function)
     def _(x):
-        return on_vec if isinstance(x, Vec) else on_scalar
+        return None if isinstance(x, Vec) else body
 
 
-_unary(to_int, lambda x: _to_int(x), lambda x: np.int32(x))
-_unary(to_float, lambda x: _to_float(x), lambda x: np.float32(x))
-_unary(int32, lambda x: x, lambda x: np.int32(x))
-_unary(bits_to_int, lambda x: _bits_to_int(x), lambda x: np.float32(x).view(np.int32))
-_unary(bits_to_float, lambda x: _bits_to_float(x), lambda x: np.int32(x).view(np.float32))
-_unary(absolute, lambda x: _absolute(x), lambda x: abs(x))
+_of_scalar(to_int, lambda x: np.int32(x))
+_of_scalar(to_float, lambda x: np.float32(x))
+_of_scalar(int32, lambda x: np.int32(x))
+_of_scalar(bits_to_int, lambda x: np.float32(x).view(np.int32))
+_of_scalar(bits_to_float, lambda x: np.int32(x).view(np.float32))
+_of_scalar(absolute, lambda x: abs(x))
 
 
 @overload(multiply_short)
-def _overload_multiply_short(x, y):
-    if isinstance(x, Vec) or isinstance(y, Vec):
-        return lambda x, y: _multiply_short(x, y)
-    return lambda x, y: np.int32(x * y)
+def _multiply_short_scalar(x, y):
+    return None if isinstance(x, Vec) or isinstance(y, Vec) else lambda x, y: np.int32(x * y)
 
 
 @overload(multiply_add)
-def _overload_multiply_add(x, y, z):
-    if any(isinstance(a, Vec) for a in (x, y, z)):
-        return lambda x, y, z: _multiply_add(x, y, z)
-    return lambda x, y, z: np.float32(x * y + z)
+def _multiply_add_scalar(x, y, z):
+    return None if any(isinstance(a, Vec) for a in (x, y, z)) else lambda x, y, z: np.float32(x * y + z)
 
 
 # --------------------------------------------------------------------------------------------- between Vec and memory
@@ -273,6 +265,29 @@ def repeat(typing, scalar):
     """The Vec whose every element is ``scalar`` (float32 or int32)."""
     vec = _OF_DTYPE[scalar]
     return vec(scalar), lambda context, builder, signature, args: _as_vec(context, builder, args[0], scalar, vec)
+
+
+@intrinsic
+def stack_array(typing, size, dtype):
+    """Uninitialised array of ``size`` elements, a literal, on a cache line's boundary; gone when the driver returns."""
+    if not isinstance(size, types.IntegerLiteral):
+        raise RequireLiteralValue("size")
+    array_type = types.Array(dtype.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        kind = context.get_data_type(array_type.dtype)
+        with builder.goto_entry_block():
+            memory = builder.alloca(ir.ArrayType(kind, size.literal_value))
+        memory.align = 64  # a 64-byte store across two lines costs double
+        array = context.make_array(array_type)(context, builder)
+        shape, strides = (
+            context.get_constant(types.intp, n) for n in (size.literal_value, array_type.dtype.bitwidth // 8)
+        )
+        data = builder.bitcast(memory, kind.as_pointer())
+        arrayobj.populate_array(array, data, [shape], [strides], strides, None)
+        return array._getvalue()  # noqa: SLF001 - numba's own way
+
+    return array_type(size, dtype), codegen
 
 
 def _pointer(context, builder, type_, array, index, target):

@@ -166,7 +166,7 @@ class Delay(torch.nn.Module):
             If the delays were made for another number of channels.
         """
         if torch.compiler.is_compiling():
-            torch._dynamo.graph_break()  # shapes cannot be made inside a graph: materialise before torch.compile
+            torch._dynamo.graph_break()  # noqa: SLF001 - shapes are made outside of a graph
         shape = torch.Size(shape)
         if not shape:
             raise ShapeError("expected a spatial shape (C,) or (C, H, W), got ()")

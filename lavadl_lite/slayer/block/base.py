@@ -186,7 +186,9 @@ class AbstractBlock(torch.nn.Module):
         if self.neuron.norm is None:
             return None
         if not isinstance(bias := getattr(self.neuron.norm, "bias", None), Tensor):
-            raise ExchangeError(f"{type(self).__qualname__}, field bias: {type(self.neuron.norm).__name__} has none to give")
+            raise ExchangeError(
+                f"{type(self).__qualname__}, field bias: {type(self.neuron.norm).__name__} has none to give"
+            )
         bias = bias.detach().cpu().numpy().astype(np.float32)
         return np.broadcast_to(bias, (channels,)).copy()
 

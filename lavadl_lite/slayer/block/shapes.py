@@ -90,7 +90,7 @@ class AbstractInput(AbstractBlock):
         fields: dict[str, Any] = {"shape": np.array(self._exported_shape(), np.int64)}
         if self.neuron is None:
             return Layer(self.layer_type, fields)
-        if self._exported_bias(1) is not None:
+        if self.neuron.norm is not None:
             raise ExchangeError(
                 f"{type(self).__qualname__}, field bias: an input layer's is added to its signal, so that there is no "
                 f"place for the mean that a norm takes from its current"
@@ -167,9 +167,9 @@ class _AbstractFull(AbstractBlock):
 
     def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         layer = self.synapse
-        channels, height, width = (*shape, 1, 1)[:3]
+        channels, height, width = (*shape, 1, 1)[:3] if len(shape) in (1, 3) else (0, 0, 0)
         kernel_height, kernel_width, _ = layer.kernel_size
-        if len(shape) not in (1, 3) or channels != layer.in_channels or kernel_height > height or kernel_width > width:
+        if channels != layer.in_channels or kernel_height > height or kernel_width > width:
             raise ShapeError(f"expected an input of {layer.in_channels} channels, got a spatial shape {tuple(shape)}")
         plane = (height - kernel_height + 1, width - kernel_width + 1) if len(shape) == 3 else ()
         shape = (layer.out_channels, *plane)

@@ -97,9 +97,14 @@ class Dense(AbstractLayer):
             )
         weight = self.effective_weight(mask)
         x = x.to(weight.dtype)
-        if input.dim() == 5:
-            return torch.nn.functional.conv3d(x, weight).to(input.dtype)
-        if self.kernel_size != (1, 1, 1):
-            raise ShapeError(f"expected an input (N, C, H, W, T) for a kernel over a plane, got {tuple(input.shape)}")
+        rows = weight.flatten(1).expand(input.shape[0], -1, -1)
         # one product a sample, in the input's own layout: matmul would copy all samples into one matrix and back
-        return torch.bmm(weight.flatten(1).expand(input.shape[0], -1, -1), x).to(input.dtype)
+        if self.kernel_size == (1, 1, 1):
+            y = torch.bmm(rows, x.flatten(2)).reshape(input.shape[0], self.out_channels, *input.shape[2:])
+        elif input.dim() == 3:
+            raise ShapeError(f"expected an input (N, C, H, W, T) for a kernel over a plane, got {tuple(input.shape)}")
+        elif input.shape[2:4] == self.kernel_size[:2]:
+            y = torch.bmm(rows, x.flatten(1, 3))[:, :, None, None]
+        else:
+            y = torch.nn.functional.conv3d(x, weight)
+        return y.to(input.dtype)

@@ -1,0 +1,112 @@
+"""What a contract needs to know about each family: arguments that make its neurons, and the shapes its blocks take."""
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from lavadl_lite.slayer.neuron import FAMILIES
+
+__all__ = ["BLOCKS", "FAMILIES", "SPIKING", "Case", "block_cases", "block_module", "make_neuron", "snapshot", "spikes"]
+
+PARAMS = {"CUBA": {"threshold": 1.25, "current_decay": 0.25, "voltage_decay": 0.1}}
+PER_CHANNEL = {"CUBA": {"current_decay": (0.1, 0.4), "voltage_decay": (0.05, 0.3), "shared_param": False}}
+
+
+def family_id(neuron):
+    return neuron.type_name
+
+
+def params(neuron, per_channel=False, **options):
+    """Fresh arguments of a family's neuron."""
+    return PARAMS[neuron.type_name] | (PER_CHANNEL[neuron.type_name] if per_channel else {}) | options
+
+
+def make_neuron(neuron, per_channel=False, **options):
+    return neuron(**params(neuron, per_channel, **options))
+
+
+def spikes(*shape, rate=0.4, seed=0):
+    """A spike train."""
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy((rng.random(shape) < rate).astype(np.float32))
+
+
+def block_module(neuron):
+    return importlib.import_module(neuron.__module__.replace(".neuron.", ".block."))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A block's class name, its arguments beside those of its neuron, the spatial shape of its input."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    spatial: tuple[int, ...] = (6,)
+
+    def __str__(self):
+        return "-".join([self.name, *self.options])
+
+    def make(self, neuron, per_channel=False, seed=3, **neuron_options):
+        """The block, its initial values drawn from ``seed``."""
+        options = dict(self.options)
+        weights = options.pop("weights", 1)
+        torch.manual_seed(seed)
+        cls = getattr(block_module(neuron), self.name)
+        if self.name != "Flatten" and "no_neuron" not in options:
+            options["neuron_params"] = params(neuron, per_channel, **neuron_options)
+        options.pop("no_neuron", None)
+        block = cls(**options)
+        if weights != 1 and block.synapse is not None:
+            block.synapse.weight.data.mul_(weights)
+        return block
+
+    def input(self, T=40, N=3, seed=0):
+        return spikes(N, *self.spatial, T, seed=seed)
+
+
+FULL = {"in_neurons": 6, "out_neurons": 5}
+BLOCKS = (
+    Case("Input", {"no_neuron": True}, (4, 3, 2)),
+    Case("Input", {"weight": 2.0, "bias": 0.5}, (4, 3, 2)),
+    Case("Input", {"delay_shift": False}),
+    Case("Flatten", {}, (2, 3, 4)),
+    Case("Dense", FULL | {"weight_scale": 3}),
+    Case("Dense", FULL | {"weight_scale": 3, "delay_shift": False}),
+    Case("Dense", FULL | {"weight_scale": 3, "delay": True}),
+    Case("Dense", FULL | {"weight_scale": 3, "delay": True, "delay_shift": False, "weight_norm": True}),
+    Case("Dense", FULL | {"weight_scale": 3, "mask": torch.tensor([[1.0, 0, 1, 1, 0, 1]] * 5)}),
+    Case("Dense", {"in_neurons": (3, 2, 4), "out_neurons": 5, "weight_scale": 3}, (4, 2, 3)),
+    Case("Dense", {"in_neurons": 6, "out_neurons": 1, "weight_scale": 3, "delay": True}),
+    Case("Affine", FULL | {"weight_scale": 3}),
+    Case("Affine", FULL | {"weight_scale": 3, "dynamics": False}),
+    Case("Affine", FULL | {"weight_norm": True, "mask": torch.tensor([[1.0, 0, 1, 1, 0, 1]] * 5)}),
+    Case("Output", FULL | {"weight_scale": 3}),
+)
+SPIKING = tuple(case for case in BLOCKS if case.name in ("Input", "Dense"))
+
+
+def block_cases(cases=BLOCKS):
+    """Every case for every family, for ``pytest.mark.parametrize``."""
+    import pytest
+
+    return pytest.mark.parametrize(
+        ("neuron", "case"), [pytest.param(n, c, id=f"{n.type_name}-{c}") for n in FAMILIES for c in cases]
+    )
+
+
+def snapshot(module):
+    """Everything that a module holds, to be compared with ``==``: parameters, buffers, gradients, flags, and the seed."""
+    held = {"seed": torch.get_rng_state().numpy().tobytes()}
+    for path, part in module.named_modules():
+        for name, value in {**vars(part), **part._parameters, **part._buffers}.items():
+            if isinstance(value, torch.Tensor):
+                held[path, name] = value.shape, value.requires_grad, value.detach().numpy().tobytes(), id(value)
+                held[path, name, "grad"] = None if value.grad is None else value.grad.numpy().tobytes()
+            elif isinstance(value, dict):
+                held[path, name] = tuple(value)
+            else:
+                held[path, name] = repr(value) if isinstance(value, int | float | tuple | str) else id(value)
+    return held

@@ -1,0 +1,395 @@
+"""What holds for the blocks of every family: copies, state dictionaries, streaming, shapes, export."""
+
+import copy
+import inspect
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lavadl_lite import exchange
+from lavadl_lite.errors import ExchangeError, ParameterError, ShapeError
+from lavadl_lite.slayer import neuron as neurons
+from tests import strategies
+from tests.contracts.families import (
+    BLOCKS,
+    FAMILIES,
+    SPIKING,
+    Case,
+    block_cases,
+    block_module,
+    family_id,
+    params,
+    snapshot,
+)
+
+FAMILY = pytest.mark.parametrize("neuron", FAMILIES, ids=family_id)
+WHEN = pytest.mark.parametrize("when", ["fresh", "materialized", "used"])
+PER_CHANNEL = pytest.mark.parametrize("per_channel", [False, True], ids=["shared", "per channel"])
+DELAYED = tuple(case for case in BLOCKS if "delay" in case.options and case.options["out_neurons"] > 1)
+
+
+def at(block, case, when):
+    """``block`` as it is made, with its shapes fixed, or after a forward and a backward."""
+    if when == "materialized":
+        block.materialize(case.spatial)
+    if when == "used":
+        with torch.random.fork_rng():
+            y = call(block, case.input(T=30, seed=9).requires_grad_())
+        y.sum().backward()
+        block.zero_grad()
+    return block
+
+
+def call(block, x, seed=5):
+    torch.manual_seed(seed)  # for what is drawn at a first forward
+    y = block(x)
+    return y[0] if isinstance(y, tuple) else y
+
+
+def longer_delays(block):
+    """Delays that move something: those that are drawn lie below one step."""
+    if block.delay is not None and block.delay.init:
+        block.delay.delay.data += torch.arange(len(block.delay.delay)) * 3.0 % 62
+    return block
+
+
+# ---------------------------------------------------------------------------------------------------------- classes
+@FAMILY
+def test_a_block_says_nothing_but_its_neuron(neuron):
+    """Real classes without code: nothing to go wrong in a copy."""
+    module = block_module(neuron)
+    for name in module.__all__:
+        cls = getattr(module, name)
+        assert {n for n in vars(cls) if not n.startswith("__")} == {"neuron_type"}
+        assert cls.neuron_type is neuron
+        assert cls.__doc__
+        assert len(cls.__mro__[1].__name__) > len("Abstract")
+        assert cls.__mro__[1].__name__.startswith("Abstract")
+
+
+@FAMILY
+def test_abstract_blocks_cannot_run(neuron):
+    module = block_module(neuron)
+    for name in module.__all__:
+        with pytest.raises((TypeError, AttributeError, ParameterError)):
+            getattr(module, name).__mro__[1](params(neuron), 3, 2)(torch.zeros(1, 3, 4))
+
+
+@block_cases()
+def test_arguments_work_by_position_too(neuron, case):
+    """lava-dl swallows ``delay``, ``delay_shift`` and ``pre_hook_fx`` that are given by position."""
+    cls = getattr(block_module(neuron), case.name)
+    by_name = case.make(neuron)
+    names = list(inspect.signature(cls).parameters.values())
+    options = dict(case.options)
+    if case.name != "Flatten" and not options.pop("no_neuron", False):
+        options["neuron_params"] = params(neuron)
+    torch.manual_seed(3)
+    by_position = cls(*[options.get(p.name, p.default) for p in names])
+    x = case.input()
+    assert torch.equal(call(by_position, x), call(by_name, x))
+
+
+# ------------------------------------------------------------------------------------------------------------ copies
+@block_cases()
+@WHEN
+def test_copies_and_pickles_behave_alike(neuron, case, when):
+    block = longer_delays(at(case.make(neuron, persistent_state=True), case, when))
+    x = case.input()
+    others = [copy.deepcopy(block), pickle.loads(pickle.dumps(block))]
+    truth = [call(block, x), call(block, x)]
+    for other in others:
+        assert all(torch.equal(call(other, x), y) for y in truth)
+        assert not {p.data_ptr() for p in other.parameters()} & {p.data_ptr() for p in block.parameters()}
+        if other.synapse is not None:  # the quantiser is that of the copy's own neuron
+            assert other.synapse.pre_hook_fx.__self__ is other.neuron
+
+
+@block_cases()
+@WHEN
+@PER_CHANNEL
+@pytest.mark.parametrize("into", ["fresh", "materialized", "used"])
+def test_state_dict_round_trips(neuron, case, when, per_channel, into):
+    block = longer_delays(at(case.make(neuron, per_channel), case, when))
+    other = at(case.make(neuron, per_channel, seed=4), case, into)
+    saved = block.state_dict()
+    if any(other.state_dict()[k].shape != v.shape for k, v in saved.items()) and into != "fresh":
+        with pytest.raises(RuntimeError, match="size mismatch"):
+            other.load_state_dict(saved)
+        return
+    other.load_state_dict(saved)
+    assert list(other.state_dict()) == list(saved)
+    assert all(torch.equal(other.state_dict()[k], v) for k, v in saved.items())
+    x = case.input()
+    assert torch.equal(call(other, x), call(block, x))
+
+
+@FAMILY
+@PER_CHANNEL
+def test_lava_dls_names_load(neuron, per_channel):
+    """Weight-normed in the old way or in torch's new one, with the last batch's ``spike_state``, on its own or in a net."""
+    case = Case("Dense", {"in_neurons": 6, "out_neurons": 5, "weight_norm": True, "delay": True})
+    block = longer_delays(at(case.make(neuron, per_channel), case, "used"))
+    decays = {f"neuron.{d.name}" for d in neuron.decays}
+    ours = block.state_dict()
+    assert set(ours) == {"synapse.weight_g", "synapse.weight_v", "delay.delay", *decays}
+    assert ours["synapse.weight_g"].shape == (5, 1, 1, 1, 1)
+    assert ours["synapse.weight_v"].shape == (5, 6, 1, 1, 1)
+    new_names = {
+        k.replace("weight_g", "parametrizations.weight.original0").replace("weight_v", "parametrizations.weight.original1"): v
+        for k, v in ours.items()
+    } | {"spike_state": torch.rand(7, 5)}
+    x = case.input()
+    for given_as in (ours | {"spike_state": torch.rand(7, 5)}, new_names):
+        keys = list(given_as)
+        fresh = case.make(neuron, per_channel, seed=4)
+        fresh.load_state_dict(given_as)
+        assert list(given_as) == keys  # the caller's dictionary stays as it is
+        assert torch.equal(call(fresh, x), call(block, x))
+        net = torch.nn.ModuleDict({"blocks": torch.nn.ModuleList([case.make(neuron, per_channel, seed=4)])})
+        net.load_state_dict({f"blocks.0.{k}": v for k, v in given_as.items()})
+        assert torch.equal(call(net["blocks"][0], x), call(block, x))
+
+
+# ------------------------------------------------------------------------------------------------------------ shapes
+@block_cases()
+@PER_CHANNEL
+def test_materialize_draws_what_the_first_forward_draws(neuron, case, per_channel):
+    early, late = (case.make(neuron, per_channel) for _ in range(2))
+    torch.manual_seed(5)
+    out = early.materialize(case.spatial)
+    y = call(late, case.input())
+    assert isinstance(out, tuple)
+    assert out == y.shape[1:-1]
+    assert early.shape == late.shape
+    ours, truth = early.state_dict(), late.state_dict()
+    assert list(ours) == list(truth)
+    assert all(torch.equal(ours[k], truth[k]) for k in truth)
+
+
+@block_cases()
+def test_materialized_parameters_are_the_ones_that_train(neuron, case):
+    block = case.make(neuron, per_channel=True, requires_grad=True)
+    block.materialize(case.spatial)
+    made = [id(p) for p in block.parameters()]
+    data = [p.data_ptr() for p in block.parameters()]
+    y = call(block, case.input())
+    assert [id(p) for p in block.parameters()] == made
+    assert [p.data_ptr() for p in block.parameters()] == data
+    if y.requires_grad:
+        y.sum().backward()
+
+
+@block_cases()
+@pytest.mark.parametrize("empty", ["batch", "time"])
+def test_nothing_in_nothing_out(neuron, case, empty):
+    N, T = (0, 7) if empty == "batch" else (3, 0)
+    for persistent in (False, True):
+        block = case.make(neuron, persistent_state=persistent)
+        out = block.materialize(case.spatial)
+        x = torch.zeros(N, *case.spatial, T, requires_grad=True)
+        y = call(block, x)
+        assert y.shape == (N, *out, T)
+        y.sum().backward()
+        assert x.grad is None or x.grad.shape == x.shape
+
+
+@block_cases([c for c in BLOCKS if c.options.get("in_neurons") == 6])
+def test_other_inputs_are_refused(neuron, case):
+    block = case.make(neuron)
+    for shape in ((6,), (3, 6), (3, 5, 7), (3, 6, 2, 7)):
+        with pytest.raises(ShapeError, match=r"expected an input \(N, 6, T\)"):
+            block(torch.zeros(shape))
+    with pytest.raises(ParameterError, match="floating-point type"):
+        block(torch.zeros(3, 6, 7, dtype=torch.int64))
+    for shape in ((5,), (6, 2), ()):
+        with pytest.raises(ShapeError):
+            block.materialize(shape)
+    assert block.shape is None
+
+
+@block_cases([c for c in BLOCKS if c.options.get("in_neurons") != 6])
+def test_too_few_axes_are_refused(neuron, case):
+    block = case.make(neuron)
+    for shape in ((6,), (3, 6)):
+        with pytest.raises(ShapeError, match="expected an input"):
+            block(torch.zeros(shape))
+    assert block.shape is None
+
+
+# ------------------------------------------------------------------------------------------------------------ output
+@block_cases()
+def test_count_log_adds_the_event_rate(neuron, case):
+    """Defect 1: lava-dl cannot compute it.  Blocks that send no events say None."""
+    plain = case.make(neuron)
+    counting = Case(case.name, {**case.options, "count_log": True}, case.spatial).make(neuron)
+    x = case.input()
+    torch.manual_seed(5)
+    y, rate = counting(x)
+    truth = call(plain, x)
+    assert torch.equal(y, truth)
+    if case.name in ("Input", "Dense"):
+        assert rate.shape == ()
+        assert rate.item() == pytest.approx((truth != 0).double().mean().item())
+    else:
+        assert rate is None
+
+
+@block_cases(SPIKING)
+@PER_CHANNEL
+@settings(max_examples=20)
+@given(T=st.integers(0, 140), data=st.data())
+def test_chunks_equal_the_whole(neuron, case, per_channel, T, data):
+    """Defect 3: step delay and axonal delay reach back into the chunk before, gradients tracked or not."""
+    whole, chunked = (case.make(neuron, per_channel, persistent_state=p) for p in (False, True))
+    for block in (whole, chunked):
+        torch.manual_seed(5)
+        block.materialize(case.spatial)
+        longer_delays(block)
+    x = case.input(T=T)
+    lengths = data.draw(strategies.chunks(T))
+    with torch.set_grad_enabled(data.draw(st.booleans())):
+        truth = call(whole, x)
+        parts = [call(chunked, part) for part in x.split(lengths, -1)]
+    assert torch.equal(torch.cat(parts, -1), truth)
+
+
+@block_cases(DELAYED)
+def test_steps_one_by_one_equal_the_whole(neuron, case):
+    whole, chunked = (longer_delays(at(case.make(neuron, persistent_state=p), case, "materialized")) for p in (False, True))
+    for block in (whole, chunked):
+        block.delay.delay.data = torch.linspace(0, 62, len(block.delay.delay))
+    x = case.input(T=100)
+    truth = whole(x)
+    assert truth[..., 62:].any()
+    assert torch.equal(torch.cat([chunked(part) for part in x.split(1, -1)], -1), truth)
+
+
+@block_cases(SPIKING)
+def test_reset_state_and_new_batches_begin_anew(neuron, case):
+    block, fresh = (case.make(neuron, persistent_state=True) for _ in range(2))
+    x = case.input()
+    first = call(block, x)
+    if case.options.get("no_neuron"):
+        return
+    block.reset_state()
+    assert torch.equal(call(block, x), first)
+    other = case.input(N=5, seed=1)
+    assert torch.equal(call(block, other), call(fresh, other))
+
+
+@block_cases(SPIKING)
+def test_persistent_blocks_train(neuron, case):
+    """Defect 3: lava-dl's step delay fails as soon as gradients are tracked."""
+    block = case.make(neuron, persistent_state=True)
+    for seed in range(3):
+        x = case.input(seed=seed).requires_grad_()
+        call(block, x).sum().backward()
+        assert x.grad.isfinite().all()
+
+
+@FAMILY
+def test_a_shared_dict_stays_as_it_is(neuron):
+    """Defect 5: lava-dl's constructors write into it."""
+    shared = params(neuron, norm=neurons.norm.MeanOnlyBatchNorm)
+    before = dict(shared)
+    module = block_module(neuron)
+    for cls in (module.Dense, module.Affine, module.Output):
+        cls(shared, 6, 5)(torch.zeros(2, 6, 7))
+    module.Input(shared)(torch.zeros(2, 6, 7))
+    assert shared == before
+
+
+# ------------------------------------------------------------------------------------------------------------ export
+def written(block):
+    """What a block writes: dtypes, shapes and values of all its fields."""
+    held = {}
+
+    def note(path, item):
+        if isinstance(item, h5py.Dataset):
+            held[path] = item.dtype, item.shape, np.asarray(item[()]).tolist()
+
+    with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
+        block.export_hdf5(file.create_group("layer/0"))
+        file["layer/0"].visititems(note)
+    return held
+
+
+EXPORTED = tuple(c for c in BLOCKS if c.name != "Output")
+
+
+@block_cases()
+@PER_CHANNEL
+@pytest.mark.parametrize("training", [True, False])
+def test_export_works_in_any_mode_and_leaves_the_block_as_it_is(neuron, case, per_channel, training):
+    """Defect 6: lava-dl's export takes weight norm away for good."""
+    block = longer_delays(at(case.make(neuron, per_channel, persistent_state=True), case, "used")).train(training)
+    before = snapshot(block)
+    first = written(block)
+    with torch.no_grad():
+        assert written(block) == first
+    layer = block.exchange_layer()
+    assert isinstance(layer, exchange.Layer)
+    repr(block)
+    assert snapshot(block) == before
+    early = longer_delays(at(case.make(neuron, per_channel), case, "materialized"))
+    early.load_state_dict(block.state_dict())
+    assert written(early) == first  # no forward needed
+
+
+@block_cases()
+def test_export_before_any_shape_is_known_is_refused(neuron, case):
+    block = case.make(neuron)
+    with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
+        group = file.create_group("layer/0")
+        with pytest.raises(ExchangeError, match=f"{case.name}, field shape: not known yet; call materialize"):
+            block.export_hdf5(group)
+        assert not len(group)  # nothing half written
+
+
+@FAMILY
+def test_weights_off_the_grid_are_refused(neuron):
+    module = block_module(neuron)
+    block = module.Dense(params(neuron), 6, 5, pre_hook_fx=None)
+    block.materialize((6,))
+    with pytest.raises(ExchangeError, match=r"Dense, field weight: expected multiples of 1/64 in -256\.\.254"):
+        block.exchange_layer()
+    for value in (4.0, -4.5, float("nan"), float("inf")):
+        block.synapse.weight.data.fill_(value)
+        with pytest.raises(ExchangeError, match="field weight"):
+            block.exchange_layer()
+    block.synapse.weight.data.fill_(-4.0)
+    assert (block.exchange_layer().fields["weight"] == -256).all()
+
+
+@FAMILY
+def test_an_input_layer_has_no_place_for_a_norm(neuron):
+    block = block_module(neuron).Input(params(neuron, norm=neurons.norm.MeanOnlyBatchNorm))
+    block.materialize((6,))
+    with pytest.raises(ExchangeError, match="Input, field bias"):
+        block.exchange_layer()
+
+
+@FAMILY
+def test_bad_arguments_are_refused(neuron):
+    module = block_module(neuron)
+    for words, options in [
+        (r"mask of shape \(5, 6\), got \(6, 5\)", {"mask": torch.ones(6, 5)}),
+        (r"mask of shape \(5, 6\), got \(5,\)", {"mask": torch.ones(5)}),
+        ("expected pre_hook_fx callable, None or 'quantize_8bit', got 'other'", {"pre_hook_fx": "other"}),
+        ("expected pre_hook_fx callable", {"pre_hook_fx": 3}),
+        ("finite weight_scale", {"weight_scale": float("inf")}),
+    ]:
+        with pytest.raises(ParameterError, match=words):
+            module.Dense(params(neuron), 6, 5, **options)
+    with pytest.raises(ParameterError, match="expected neuron_params"):
+        module.Dense(None, 6, 5)
+    with pytest.raises(ParameterError, match="neuron_params beside weight or bias"):
+        module.Input(None, weight=1.0)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        module.Dense(params(neuron), 6, 5, delays=True)

@@ -1,0 +1,122 @@
+"""torch.compile gives one graph, and in it the numbers of eager mode."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from lavadl_lite import slayer
+from lavadl_lite.slayer.neuron.dynamics import leaky_integrator
+from tests.torch.networks import NEURON, gradients, spikes, two_blocks
+
+# inside torch's own compiler
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+has_compiler = any(map(shutil.which, ("g++", "clang++", "cl")))
+
+
+@pytest.fixture(autouse=True)
+def _forget_graphs():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def compiled(module, backend="aot_eager"):
+    return torch.compile(module, backend=backend, fullgraph=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"graded_spike": True}, {"shared_param": False}], ids=str)
+def test_forward_and_gradients_are_those_of_eager_mode(options):
+    x = spikes(3, 6, 70)
+    want = gradients(two_blocks(**options), x)
+    assert want[0].any()
+    assert all(grad.any() for grad in want[1:])
+    for got, wanted in zip(gradients(compiled(two_blocks(**options)), x), want, strict=True):
+        assert torch.equal(got, wanted)
+
+
+@pytest.mark.skipif(not has_compiler, reason="no C++ compiler for inductor")
+def test_inductor_spikes_as_eager_mode_does(monkeypatch):
+    monkeypatch.setattr(torch._inductor.config, "cpp_cache_precompile_headers", False, raising=False)
+    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
+    x = spikes(3, 6, 70)
+    want = gradients(two_blocks(), x)
+    got = gradients(compiled(two_blocks(), "inductor"), x)
+    assert torch.equal(got[0], want[0])
+    for one, other in zip(got[1:], want[1:], strict=True):  # the weights' normalisation is inductor's own
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * float(other.abs().max()))
+
+
+def test_the_graph_has_no_breaks():
+    report = torch._dynamo.explain(two_blocks())(spikes(3, 6, 70))
+    assert (report.graph_count, report.graph_break_count) == (1, 0), report.break_reasons
+
+
+def test_other_sizes_need_no_breaks_either():
+    network, twin = two_blocks(), two_blocks()
+    run = compiled(network)
+    for N, T in ((3, 70), (4, 70), (4, 130), (2, 64)):
+        assert torch.equal(run(spikes(N, 6, T)), twin(spikes(N, 6, T)))
+    with torch.no_grad():
+        assert torch.equal(run(spikes(4, 6, 70)), twin(spikes(4, 6, 70)))
+
+
+def test_a_persistent_state_is_carried_from_graph_to_graph():
+    network, twin = two_blocks(persistent_state=True), two_blocks(persistent_state=True)
+    run = compiled(network)
+    for seed in range(3):
+        x = spikes(2, 6, 40, seed=seed)
+        assert torch.equal(run(x), twin(x))
+    assert torch.equal(network[0].neuron.voltage_state, twin[0].neuron.voltage_state)
+
+
+def test_separate_integrators_compile():
+    def network():
+        torch.manual_seed(0)
+        block = slayer.block.cuba.Dense({**NEURON, "norm": slayer.neuron.norm.MeanOnlyBatchNorm}, 6, 5)
+        block.materialize((6,))
+        return block
+
+    for got, want in zip(*(gradients(n, spikes(3, 6, 70)) for n in (compiled(network()), network())), strict=True):
+        assert torch.equal(got, want)
+
+
+def test_numbers_may_vary_from_call_to_call():
+    x = spikes(2, 3, 40)
+    shift = compiled(slayer.axon.delay)
+    for steps in (1, 2, 5, -3):
+        assert torch.equal(shift(x, steps), slayer.axon.delay(x, steps))
+    decay, state = torch.tensor([410.0]), torch.zeros(1)
+    integrate = compiled(leaky_integrator.dynamics)
+    for threshold in (None, 1.5, 2.5):
+        want = leaky_integrator.dynamics(x, decay, state, 4096, threshold)
+        assert torch.equal(integrate(x, decay, state, 4096, threshold), want)
+
+
+def test_shapes_are_made_outside_the_graph():
+    def block():
+        return slayer.block.cuba.Dense(NEURON, 6, 20, delay=True)
+
+    x = spikes(2, 6, 40)
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="graph_break"):
+        compiled(block())(x)
+    torch._dynamo.reset()
+    network = block()
+    run = torch.compile(network, backend="aot_eager")
+    first = run(x)
+    assert network.shape == (20,)
+    assert torch.equal(run(x), first)
+
+
+def test_a_process_may_begin_with_a_compiled_call():
+    """Kernels load at their first use: here that is inside torch's tracer."""
+    code = """
+import torch
+from tests.torch.networks import spikes, two_blocks
+run = torch.compile(two_blocks(), backend="aot_eager", fullgraph=True)
+run(spikes(3, 6, 70).requires_grad_()).sum().backward()
+"""
+    subprocess.run([sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"], check=True)
