@@ -29,12 +29,19 @@ __all__ = [
     "draw_learning", "encode", "learn", "load_digits", "main",
 ]  # fmt: skip
 
-EPOCHS = 40
+EPOCHS = 30
 STEPS = 32  # time steps that a digit is shown for
 DRIVE = 0.25  # spikes per step from the brightest pixel
-NEURON = {"threshold": 1.25, "current_decay": 0.25, "voltage_decay": 0.1, "tau_grad": 0.01, "scale_grad": 3}
+NEURON = {
+    "threshold": 1.25,
+    "current_decay": 0.25,
+    "voltage_decay": 0.1,
+    "tau_grad": 0.01,
+    "scale_grad": 3,
+    "requires_grad": True,
+}
 
-ERROR = loss.SpikeRate(true_rate=0.5, false_rate=0.03, reduction="mean")
+ERROR = loss.SpikeRate(true_rate=0.7, false_rate=0.03, reduction="mean")
 
 Part = tuple[Tensor, Tensor]
 

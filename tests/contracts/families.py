@@ -98,7 +98,7 @@ def block_cases(cases=BLOCKS):
 
 
 def snapshot(module):
-    """Everything that a module holds, to be compared with ``==``: parameters, buffers, gradients, flags, and the seed."""
+    """All that a module holds, to be compared with ``==``: parameters, buffers, gradients, flags, and the seed."""
     held = {"seed": torch.get_rng_state().numpy().tobytes()}
     for path, part in module.named_modules():
         for name, value in {**vars(part), **part._parameters, **part._buffers}.items():

@@ -23,13 +23,13 @@ def test_powers_of_two_become_integers():
             assert type(scale) is int
 
 
-@pytest.mark.parametrize("scale", [0, -1, -64, 3, 63, 65, 0.5, 1.5, 1 << 24, float("inf"), float("-inf")])
+@pytest.mark.parametrize("scale", [0, -1, -64, 3, 65, 0.5, 1.5, 1 << 24, float("inf"), float("-inf"), float("nan")])
 def test_a_scale_that_is_no_power_of_two_is_refused(scale):
     with pytest.raises(ParameterError, match=r"expected w_scale to be a power of two in 1\.\.2\*\*23, got"):
         launch.power_of_two(scale, "w_scale")
 
 
-@pytest.mark.parametrize("scale", [float("nan"), "64", None, [64], 64j])
+@pytest.mark.parametrize("scale", ["64", None, [64], 64j])
 def test_a_scale_that_is_no_number_is_refused(scale):
     with pytest.raises(ParameterError, match="expected w_scale to be a number"):
         launch.power_of_two(scale, "w_scale")
@@ -89,7 +89,8 @@ def test_every_floating_type_becomes_float32(torch, dtype):
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "bool", "complex64"])
 def test_other_types_are_refused(torch, dtype):
-    with pytest.raises(ParameterError, match=rf"expected x to be of a floating-point type, got torch\.{dtype}; use \.float"):
+    words = rf"expected x to be of a floating-point type, got torch\.{dtype}; use \.float"
+    with pytest.raises(ParameterError, match=words):
         launch.floating(torch.ones(2, dtype=getattr(torch, dtype)), "x")
 
 
@@ -128,7 +129,7 @@ def test_other_shapes_are_refused(torch, given_as):
     with pytest.raises(ShapeError) as caught:
         launch.expand_rows(torch.zeros(given_as), (2, 3, 4, 6), "decay")
     assert str(caught.value) == (
-        f"expected decay of shape (1,), (3,) or (3, 4, 6) for an input (2, 3, 4, 6, 'T'), got {given_as}"
+        f"expected decay of shape (1,) or (3,) or (3, 4, 6) for an input (2, 3, 4, 6, 'T'), got {given_as}"
     )
 
 

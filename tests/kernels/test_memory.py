@@ -46,7 +46,7 @@ def test_a_freed_buffer_is_lent_again():
         lambda a: a.reshape(-1, 4)[:, 1],
         lambda a: a.view(np.int32)[::2],
         lambda a: np.broadcast_to(a[:1], (7, 1)),
-        lambda a: memoryview(a),
+        memoryview,
         lambda a: np.asarray(memoryview(a))[3:],
         lambda a: [a[:1][:1]],
     ],

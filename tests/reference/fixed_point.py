@@ -71,8 +71,8 @@ def cuba(x, decay_c, decay_v, state_c, state_v, scale, level):
 def delay(x, steps):
     """``x[r]`` moved ``steps[r]`` to the right, or to the left where that is negative; zeros follow."""
     y = np.zeros_like(x)
-    for row, d in enumerate(steps):
-        d = max(min(int(d), x.shape[1]), -x.shape[1])
+    for row, step in enumerate(steps):
+        d = max(min(int(step), x.shape[1]), -x.shape[1])
         if d >= 0:
             y[row, d:] = x[row, : x.shape[1] - d]
         else:

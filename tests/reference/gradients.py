@@ -41,7 +41,7 @@ def start(state, scale):
 
 
 def leaky(x, decay, state, scale, level):
-    """States before their reset; ``x`` (rows, T), ``decay`` and ``state`` (rows,), all float64; ``level`` an integer."""
+    """States before their reset; ``x`` (rows, T), ``decay`` and ``state`` (rows,) in float64, ``level`` an integer."""
     truth = fixed_point.leaky(*map(numbers, (x, decay, state)), scale, level)
     return integrate(x, decay, start(state, scale), exact(truth, scale), None if level is None else level / scale)
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lavadl_lite.errors import ExchangeError
 from lavadl_lite.slayer.block import cuba
 from lavadl_lite.slayer.neuron.norm import MeanOnlyBatchNorm, WgtScaleBatchNorm
 from tests import strategies
@@ -42,7 +43,7 @@ def values(module):
 )  # fmt: skip
 def test_dense(N, inputs, outputs, T, delay, delay_shift, graded, masked, rng):
     """y = axon(shift(neuron(W x))), W quantised after its mask, all in integers."""
-    mask = (rng.random((outputs, inputs)) < 0.7).astype(np.float32) if masked else np.ones((outputs, inputs), np.float32)
+    mask = (rng.random((outputs, inputs)) < (0.7 if masked else 2)).astype(np.float32)
     block = cuba.Dense(
         PARAMS | {"graded_spike": graded}, inputs, outputs, weight_scale=4, delay=delay, delay_shift=delay_shift,
         mask=torch.from_numpy(mask) if masked else None,
@@ -62,7 +63,10 @@ def test_dense(N, inputs, outputs, T, delay, delay_shift, graded, masked, rng):
 
 
 @settings(max_examples=30)
-@given(strategies.shapes(), st.sampled_from([None, 1.0, -0.6]), st.sampled_from([None, 0.5, -0.26]), st.booleans(), st.data())
+@given(
+    shape=strategies.shapes(), weight=st.sampled_from([None, 1.0, -0.6]), bias=st.sampled_from([None, 0.5, -0.26]),
+    delay_shift=st.booleans(), data=st.data(),
+)  # fmt: skip
 def test_input(shape, weight, bias, delay_shift, data):
     """y = shift(neuron(q(x) q(w) + q(b))), the signal held in 8 bits as well."""
     x = data.draw(strategies.float_inputs(shape)) * 3
@@ -213,8 +217,6 @@ def test_a_plane_is_written_in_the_order_of_flatten():
     torch.testing.assert_close(torch.einsum("oi,nit->not", weight, x.flatten(1, 3)), sums)
     several = cuba.Affine(PARAMS, (2, 2, 4), 5)
     several(x)
-    from lavadl_lite.errors import ExchangeError
-
     with pytest.raises(ExchangeError, match="expected one neuron a channel"):
         several.exchange_layer()
 

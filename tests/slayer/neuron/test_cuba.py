@@ -84,8 +84,9 @@ def test_gradients_equal_float64_autograd(norm, graded, shared, tau_grad, thresh
     rng = np.random.default_rng(0)
     shape = (2, 3, 2, 5, 70)
     layer = Neuron(
-        threshold, 0.3, 0.1, tau_grad, scale_grad=2, shared_param=shared, requires_grad=True, graded_spike=graded, norm=norm
-    )
+        threshold, 0.3, 0.1, tau_grad, scale_grad=2, shared_param=shared, requires_grad=True, graded_spike=graded,
+        norm=norm,
+    )  # fmt: skip
     layer.materialize(shape[1:-1])
     x = torch.from_numpy(rng.normal(0.2, 1, shape).astype(np.float32)).requires_grad_()
     weight = torch.from_numpy(rng.uniform(0.5, 1.5, shape).astype(np.float32))
@@ -161,7 +162,7 @@ def in_chunks(layer, x, lengths):
     return torch.cat([layer(part) for part in x.split(lengths, -1)], -1)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(strategies.shapes(), st.booleans(), st.booleans(), st.booleans(), st.data())
 def test_chunks_equal_the_whole(shape, shared, graded, separate, data):
     x = torch.from_numpy(data.draw(strategies.inputs(shape)))

@@ -1,4 +1,4 @@
-"""The fused CUBA pass as a torch function: spikes equal the integers, gradients the float64 autograd of the same model."""
+"""The fused CUBA pass as a torch function: spikes equal the integers, gradients float64 autograd of the same model."""
 
 import numpy as np
 import pytest
@@ -169,7 +169,7 @@ def test_no_gradient_of_a_decay_where_the_neuron_only_just_spiked():
 
 @pytest.mark.parametrize("graded", [False, True])
 def test_the_surrogate_is_centred_at_the_threshold(graded):
-    """Of one step it is the whole gradient: rho / (2 tau) exp(-|v - theta| / tau), one-sided where spikes are graded."""
+    """One step's whole gradient is rho / (2 tau) exp(-|v - theta| / tau), one-sided where spikes are graded."""
     threshold, tau, rho = 1.0, 0.25, 0.3
     voltage = torch.arange(-8, 24).reshape(1, -1, 1) / 8.0
     x = voltage.clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""The leaky integrator as a torch function: states equal the integers, gradients the float64 autograd of the same model."""
+"""The leaky integrator as a torch function: states equal the integers, gradients float64 autograd of the same model."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def parameter_shape(kind, shape):
 
 
 def as_rows(parameter, shape):
-    """By the rules of the documentation, for tensors and arrays: one value a row, in the order of ``reshape(-1, T)``."""
+    """By the documentation's rules, for tensors and arrays: one value a row, in the order of ``reshape(-1, T)``."""
     if parameter.shape == shape[1:2]:  # channels stand second, also where other axes are as long
         parameter = parameter.reshape(shape[1:2] + (1,) * (len(shape) - 3))
     spread = torch.broadcast_to if isinstance(parameter, torch.Tensor) else np.broadcast_to
