@@ -140,7 +140,7 @@ def draw_learning(figure: Any, learnt: Learnt) -> None:
         axes.set(title=title.capitalize(), xlabel="epoch", xlim=(1, max(chosen, len(epochs))))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    axes.legend(loc="center right", frameon=False)
+    axes.legend(loc="center", frameon=False)
 
 
 def draw_activity(figure: Any, net: torch.nn.Sequential, image: Tensor) -> None:
@@ -225,6 +225,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Learn, export, run as integers, compare, draw; 0 where network and integers agree."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # batches this small gain nothing from a second one, and lose a lot on a busy machine
+    try:
+        return _run(options)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)

@@ -38,21 +38,19 @@ def threads() -> int:
 
 
 class _Pool:
-    """One executor for this process; another one after a fork or when the number of threads changes."""
+    """An executor with threads for the most helpers that were asked for; it starts them when it needs them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.key: tuple[int, int] | None = None
+        self.helpers = 0
         self.executor: ThreadPoolExecutor | None = None
 
     def get(self, helpers: int) -> ThreadPoolExecutor:
-        key = os.getpid(), helpers
-        if key != self.key:
-            with self.lock:
-                if key != self.key:
-                    self.executor = ThreadPoolExecutor(helpers, thread_name_prefix="lavadl_lite")
-                    self.key = key
-        return self.executor  # type: ignore[return-value]
+        with self.lock:
+            if self.executor is None or helpers > self.helpers:
+                self.executor = ThreadPoolExecutor(helpers, thread_name_prefix="lavadl_lite")
+                self.helpers = helpers
+            return self.executor
 
 
 _pool = _Pool()

@@ -16,7 +16,9 @@ __all__ = ["LIMIT", "SMALLEST", "empty", "held", "release", "set_pooling"]
 LIMIT = 256 << 20  # bytes kept at most
 SMALLEST = 4 << 20  # bytes; from here NumPy asks for huge pages too
 
-_free: dict[int, list[np.ndarray]] = {}  # size in bytes -> buffers; only atomic operations on it, so no lock
+# Size in bytes -> buffers, the size asked for longest ago first.  No lock, which a collection of garbage could ask for
+# twice: every operation is atomic, and where two threads meet between two of them, a buffer is lost to the system.
+_free: dict[int, list[np.ndarray]] = {}
 _pooling = True
 
 
@@ -28,8 +30,20 @@ class _Lent:
         self.__array_interface__ = buffer.__array_interface__
 
     def __del__(self) -> None:
-        if _pooling and held() + self.buffer.nbytes <= LIMIT:
+        if _pooling:
             _free.setdefault(self.buffer.nbytes, []).append(self.buffer)
+            _trim()
+
+
+def _trim() -> None:
+    """Drop buffers until the rest fits the limit."""
+    for size in list(_free):
+        while held() > LIMIT:
+            try:
+                _free[size].pop()
+            except (KeyError, IndexError):  # noqa: PERF203 - another thread may have emptied it
+                _free.pop(size, None)
+                break
 
 
 def empty(shape: tuple[int, ...]) -> np.ndarray:
@@ -37,10 +51,12 @@ def empty(shape: tuple[int, ...]) -> np.ndarray:
     size = math.prod(shape)
     if not _pooling or 4 * size < SMALLEST:
         return np.empty(shape, np.float32)
+    buffers = _free.pop(4 * size, [])
     try:
-        buffer = _free[4 * size].pop()
-    except (KeyError, IndexError):
+        buffer = buffers.pop()
+    except IndexError:
         buffer = np.empty(size, np.float32)
+    _free[4 * size] = buffers  # now the last
     return np.asarray(_Lent(buffer)).reshape(shape)
 
 

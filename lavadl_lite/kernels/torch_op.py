@@ -78,23 +78,20 @@ def torch_op(
         lambda ctx, *grads: padded(compiled_backward(*arguments_of_backward(ctx, *grads))), setup_context=setup_context
     )
 
-    class Gradient(torch.autograd.Function):
-        setup_context = staticmethod(lambda ctx, inputs, output: None)
+    def function(kind: str, **methods: Callable[..., Any]) -> type[torch.autograd.Function]:
+        # by type(): torch names the node of the graph, which users see as grad_fn, when the class is made
+        bound = {method: staticmethod(body) for method, body in methods.items()}
+        return type(f"{name.capitalize()}{kind}", (torch.autograd.Function,), bound)
 
-    Gradient.forward, Gradient.backward = staticmethod(backward), staticmethod(_refuse)
+    gradient = function("Gradient", forward=backward, setup_context=lambda ctx, inputs, output: None, backward=_refuse)
 
-    class Function(torch.autograd.Function):
-        @staticmethod
-        def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-            # recorded under create_graph=True and by torch.func only
-            recorded = torch.is_grad_enabled() or _transformed()
-            run = Gradient.apply if recorded else backward
-            return padded(run(*arguments_of_backward(ctx, *grads)))
+    def eager_backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        # recorded under create_graph=True and by torch.func only
+        recorded = torch.is_grad_enabled() or _transformed()
+        run = gradient.apply if recorded else backward
+        return padded(run(*arguments_of_backward(ctx, *grads)))
 
-    Function.forward = staticmethod(forward)
-    Function.setup_context = staticmethod(setup_context)
-    Function.__name__ = Function.__qualname__ = f"{name}_function"
-    eager = eager_apply(Function)
+    eager = eager_apply(function("", forward=forward, setup_context=setup_context, backward=eager_backward))
 
     def op(*args: Any) -> Any:
         return compiled(*args) if torch.compiler.is_compiling() else eager(*args)

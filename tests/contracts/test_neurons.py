@@ -128,9 +128,7 @@ def test_an_optimizer_made_after_materialize_trains_what_is_used(neuron):
 @given(shape=strategies.shapes(), per_channel=st.booleans(), graded=st.booleans(), data=st.data())
 def test_chunks_equal_the_whole(neuron, shape, per_channel, graded, data):
     x = torch.from_numpy(data.draw(strategies.inputs(shape)))
-    whole, chunked = (
-        make_neuron(neuron, per_channel, graded_spike=graded, persistent_state=p) for p in (False, True)
-    )
+    whole, chunked = (make_neuron(neuron, per_channel, graded_spike=graded, persistent_state=p) for p in (False, True))
     lengths = data.draw(strategies.chunks(shape[-1]))
     torch.manual_seed(0)
     truth = whole(x)

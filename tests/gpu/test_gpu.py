@@ -238,5 +238,5 @@ def test_fraction_of_copy_bandwidth(shape, capsys, record_property):
         record_property(f"{name}: fraction of copy bandwidth", round(fraction, 3))
         lines.append(f"  {name:24s} {device:8.1f} us, {fraction:5.1%} of copy bandwidth, host {host:.1f} us a call")
     with capsys.disabled():
-        print("\n".join(lines))  # noqa: T201
+        print("\n".join(lines))
     assert torch.isfinite(ys[0]).all()

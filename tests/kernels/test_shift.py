@@ -34,8 +34,8 @@ def cases(draw, inputs=strategies.inputs):
     delay = rng.uniform(0, longest, rows)
     if draw(st.booleans()):  # whole numbers are where a rounding error would show
         delay = np.round(delay)
-    sampling_time = draw(st.sampled_from([1.0, 0.5, 2.0, 0.1, 3.0]))
-    return draw(inputs((rows, T))), delay.astype(np.float32), sampling_time, draw(st.sampled_from([0, 0, 1, 3, -2, 500]))
+    sampling_time, offset = draw(st.sampled_from([1.0, 0.5, 2.0, 0.1, 3.0])), draw(st.sampled_from([0, 1, 3, -2, 500]))
+    return draw(inputs((rows, T))), delay.astype(np.float32), sampling_time, offset
 
 
 def steps(delay, sampling_time, offset):

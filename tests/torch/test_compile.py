@@ -12,7 +12,9 @@ from lavadl_lite.slayer.neuron.dynamics import leaky_integrator
 from tests.torch.networks import NEURON, gradients, spikes, two_blocks
 
 # inside torch's own compiler
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:The .grad attribute of a Tensor:UserWarning"
+)
 
 has_compiler = any(map(shutil.which, ("g++", "clang++", "cl")))
 
@@ -39,9 +41,7 @@ def test_forward_and_gradients_are_those_of_eager_mode(options):
 
 
 @pytest.mark.skipif(not has_compiler, reason="no C++ compiler for inductor")
-def test_inductor_spikes_as_eager_mode_does(monkeypatch):
-    monkeypatch.setattr(torch._inductor.config, "cpp_cache_precompile_headers", False, raising=False)
-    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
+def test_inductor_spikes_as_eager_mode_does():
     x = spikes(3, 6, 70)
     want = gradients(two_blocks(), x)
     got = gradients(compiled(two_blocks(), "inductor"), x)

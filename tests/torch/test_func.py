@@ -37,11 +37,11 @@ def test_func_grad_is_backward(function):
 
 def test_func_grad_of_a_networks_parameters():
     network, x = two_blocks(), spikes(3, 6, 70)
-    parameters = dict(network.named_parameters())
+    parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
     got = torch.func.grad(lambda values: torch.func.functional_call(network, values, (x,)).sum())(parameters)
     network(x).sum().backward()
-    for name, parameter in parameters.items():
-        assert torch.equal(got[name], parameter.grad)
+    for name, parameter in network.named_parameters():  # sums over weights may run in another order
+        torch.testing.assert_close(got[name], parameter.grad, rtol=0, atol=1e-6 * float(parameter.grad.abs().max()))
 
 
 @every_function
@@ -74,6 +74,7 @@ def test_a_graph_that_is_created_but_not_differentiated_gives_the_same(function)
     assert torch.equal(got, want)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 @every_function
 def test_maps_and_forward_mode_are_refused(function):
     x = signal()
@@ -82,7 +83,7 @@ def test_maps_and_forward_mode_are_refused(function):
     with pytest.raises(NotImplementedError, match="jvp"):
         torch.func.jvp(function, (x,), (x,))
     y = x.requires_grad_()
-    with pytest.raises(RuntimeError, match="vmap"):
+    with pytest.raises(RuntimeError, match="Batching rule not implemented"):
         torch.autograd.grad(function(y), y, torch.ones(5, *x.shape), is_grads_batched=True)
 
 

@@ -1,8 +1,12 @@
 """What one fused layer of neurons keeps for its backward: its input and little else."""
 
+import ctypes
+import gc
+
 import pytest
 import torch
 
+from lavadl_lite.kernels import memory
 from lavadl_lite.slayer.neuron import cuba
 
 ROWS = (4, 48)  # samples, channels
@@ -43,3 +47,62 @@ def test_nothing_is_kept_without_a_gradient():
     with torch.no_grad():
         _, kept = kept_bytes(cuba.Neuron(1, 0.3, 0.1, requires_grad=True), torch.randn(*ROWS, 300))
     assert kept == 0
+
+
+class Allocated(ctypes.Structure):
+    """glibc's ``struct mallinfo2``."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "top",
+        )
+    ]
+
+
+@pytest.fixture
+def allocated():
+    """Bytes that this process has asked the C library for and not given back, whoever did."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallinfo2"):
+        pytest.skip("no glibc of 2.33 or newer")
+    library.mallinfo2.restype = Allocated
+    memory.set_pooling(enabled=False)
+
+    def count():
+        gc.collect()
+        found = library.mallinfo2()
+        return found.uordblks + found.hblkhd
+
+    yield count
+    memory.set_pooling(enabled=True)
+
+
+@pytest.mark.parametrize("steps", [64, 65, 100, 300])
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "per_channel"])
+def test_no_more_than_that_is_allocated(steps, shared, allocated):
+    rows = (8, 512)
+    neuron = cuba.Neuron(1, 0.3, 0.1, requires_grad=True, shared_param=shared)
+    x = torch.randn(*rows, steps, requires_grad=True)
+    neuron(x).sum().backward()  # what is allocated once
+    x.grad = None
+    neuron.zero_grad()
+    before = allocated()
+    root = neuron(x).grad_fn  # without the spikes themselves
+    kept = allocated() - before
+    assert kept <= 0.25 * x.numel() + 16_384  # Python's objects
+    del root
+
+    with torch.no_grad():
+        before = allocated()
+        y = neuron(x)
+        assert allocated() - before <= 4 * y.numel() + 16_384

@@ -17,7 +17,7 @@ def _threads_are_put_back(monkeypatch):
 
 
 def of_neurons(threads, backward_threads=None):
-    """Spikes, and gradients of input, decays and delays, of layers without a product that torch may split its own way."""
+    """Spikes and gradients of input, decays and delays; no product, which torch may split its own way."""
     torch.set_num_threads(threads)
     first = two_blocks(hidden=50, shared_param=False)[0]
     torch.manual_seed(1)
