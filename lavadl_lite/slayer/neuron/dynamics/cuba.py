@@ -165,7 +165,7 @@ def spikes(
     launch = kernels.launch
     x = launch.floating(input)
     scale = launch.power_of_two(w_scale, "w_scale")
-    if math.isnan(threshold) or not tau_rho > 0:
+    if threshold != threshold or not tau_rho > 0:  # noqa: PLR0124 - math.isnan would break a graph
         raise ParameterError(f"expected threshold a number and tau_rho above 0, got {threshold} and {tau_rho}")
     shape = x.shape[:-1]
     decay_c = launch.expand_rows(current_decay, shape, "current_decay")

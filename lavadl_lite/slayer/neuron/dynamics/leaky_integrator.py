@@ -129,7 +129,7 @@ def _level(threshold: float | Tensor | None, scale: int) -> int:
     if isinstance(threshold, Tensor) and threshold.numel() != 1:
         raise ParameterError(f"expected one threshold, got a tensor of shape {tuple(threshold.shape)}")
     threshold = float(threshold)
-    if math.isnan(threshold):
+    if threshold != threshold:  # noqa: PLR0124 - math.isnan would break a graph
         raise ParameterError("expected threshold to be a number, got nan")
     return math.ceil(threshold * scale) if 0 < threshold * scale < never else never
 
