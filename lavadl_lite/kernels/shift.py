@@ -8,7 +8,7 @@ from .cpu import LANES, cpu_kernel, step
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import PITCH, TILE, WARP
 from .launch import Kernel
-from .vec import load, repeat, select, stack_array, store
+from .vec import load, prefetch, repeat, select, stack_array, store
 
 __all__ = ["backward", "forward"]
 
@@ -26,6 +26,20 @@ def steps_of(delay, sampling_time, offset, T):
     return min(max(np.int64(steps) + offset, -T), T)
 
 
+@step
+def _copy(source, source_start, target, target_start, length, ahead):
+    """Copy ``length`` values, and ask for the cache lines of both sides ``ahead`` values further on."""
+    i = 0
+    while i + LANES <= length:
+        prefetch(source, source_start + i + ahead, 0)
+        prefetch(target, target_start + i + ahead, 1)
+        store(target, target_start + i, load(source, source_start + i))
+        i += LANES
+    while i < length:
+        target[target_start + i] = source[source_start + i]
+        i += 1
+
+
 @cpu_kernel
 def _forward_cpu(x, y, delay, sampling_time, offset, T, lo, hi):
     """``y[r, t] = x[r, t - trunc(delay[r] / sampling_time) - offset]``, zero where that lies outside."""
@@ -35,8 +49,7 @@ def _forward_cpu(x, y, delay, sampling_time, offset, T, lo, hi):
         base = row * T
         for t in range(start):
             y[base + t] = np.float32(0)
-        for t in range(start, end):
-            y[base + t] = x[base + t - d]
+        _copy(x, base + start - d, y, base + start, end - start, 2 * T)
         for t in range(end, T):
             y[base + t] = np.float32(0)
 
@@ -55,8 +68,7 @@ def _backward_cpu(g_y, x, g_x, g_delay, delay, sampling_time, offset, T, lo, hi)
         base = row * T
         for s in range(start):
             g_x[base + s] = np.float32(0)
-        for s in range(start, end):
-            g_x[base + s] = g_y[base + s + d]
+        _copy(g_y, base + start + d, g_x, base + start, end - start, 2 * T)
         for s in range(end, T):
             g_x[base + s] = np.float32(0)
         if g_delay.size == 0:

@@ -1,6 +1,10 @@
 """The first call of a process: compiled once, found in the cache by the next."""
 
+import pytest
+
 from tests.benchmarks.first_call import MUST, first_calls
+
+pytest.importorskip("torch")
 
 
 def test_the_second_process_finds_what_the_first_compiled(tmp_path):
