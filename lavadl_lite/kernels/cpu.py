@@ -1,4 +1,4 @@
-"""What every CPU kernel needs: the two decorators and the thread pool; nothing about any dynamics."""
+"""What every CPU kernel needs: the decorators and the thread pool; nothing about any dynamics."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ import numba
 import numpy as np
 from numba import njit
 
-__all__ = ["cpu_kernel", "run_rows", "step", "threads"]
+__all__ = ["cpu_kernel", "inlined", "run_rows", "step", "threads"]
 
 LANES = 16  # rows that a kernel handles together: the float32 of one cache line
 SERIAL_BELOW = 50_000  # elements; handing work to a thread costs as much as computing this many
 
 # no exceptions and no division checks: numba would leave the fast path for them
 step = njit(error_model="numpy")
+# a part of a driver, compiled into each place of use with the constants there
+inlined = njit(error_model="numpy", forceinline=True)
 
 
 def cpu_kernel(function: Callable[..., None]) -> Any:

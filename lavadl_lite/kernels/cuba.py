@@ -9,24 +9,40 @@ from __future__ import annotations
 import numpy as np
 
 from . import cuda_tiles
-from .cpu import cpu_kernel, step
+from .cpu import cpu_kernel, inlined, step
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import PITCH, TILE, WARP, fetch, put
 from .fixed_point import DECAY_ONE, NEVER, decay_state, exp2_minus, limit_state, to_fixed, to_keep
 from .launch import Kernel
 from .tiles import (
     LANES,
+    LINES_SIZE,
+    QUAD,
     STEPS,
     TILE_SIZE,
     line,
     next_tile,
     read_rows,
-    read_tile,
+    read_some,
     whole_group,
+    whole_quads,
     write_rows,
-    write_tile,
+    write_some,
 )
-from .vec import absolute, int32, load, multiply_add, prefetch, repeat, select, stack_array, store, to_float
+from .vec import (
+    absolute,
+    int32,
+    load,
+    multiply_add,
+    prefetch,
+    read_quad,
+    repeat,
+    select,
+    stack_array,
+    store,
+    to_float,
+    write_quad,
+)
 
 __all__ = ["backward", "checkpoints", "forward"]
 
@@ -93,12 +109,26 @@ def backward_step(g_spike, voltage, current, g_v, g_c, d_v, d_c, keep_v, keep_c,
     return g_v, g_c, d_v, d_c
 
 
+@inlined
+def _forward_lines(
+    lines, steps, current, voltage, reset_at, kc, kv, scale, th, on, unit, off, zero, x, spikes, ahead, first, T
+):
+    """``steps`` lines of input become spikes; asks for the same lines of the next tile."""
+    for t in range(steps):
+        prefetch(x, ahead + line(first + t, T), 0)
+        prefetch(spikes, ahead + line(first + t, T), 1)
+        current, voltage = forward_step(load(lines, t * LANES), current, voltage, kc, kv, scale, reset_at, zero)
+        reset_at = th
+        store(lines, t * LANES, spike_value(voltage, th, on, unit, off))
+    return current, voltage, reset_at
+
+
 @cpu_kernel
 def _forward_cpu(
     x, spikes, kept, final_c, final_v, decay_c, decay_v, state_c, state_v, T, rows_all, scale, level, on, unit, lo, hi
 ):
     """``kept``, the final and the initial states are left alone where they are empty."""
-    tile = stack_array(TILE_SIZE, np.float32)
+    lines = stack_array(LINES_SIZE, np.float32)
     ints, floats = stack_array(LANES, np.int32), stack_array(LANES, np.float32)
     zero, off = repeat(np.int32(0)), repeat(np.float32(0))
     th, never, on, unit = repeat(np.int32(level)), repeat(np.int32(NEVER)), repeat(on), repeat(unit)
@@ -106,31 +136,69 @@ def _forward_cpu(
         row, rows = whole_group(group, lo, hi)
         kc = to_keep(read_rows(decay_c, row, rows, floats))
         kv = to_keep(read_rows(decay_v, row, rows, floats))
-        current, voltage = zero, zero
-        reset_at = th
+        current, voltage, reset_at = zero, zero, th
         if state_c.size > 0:
             current = to_fixed(read_rows(state_c, row, rows, floats), scale)
             voltage = to_fixed(read_rows(state_v, row, rows, floats), scale)
             reset_at = never  # an initial voltage comes after its reset
         for t0 in range(0, T, STEPS):
             steps = min(STEPS, T - t0)
+            whole = whole_quads(rows, steps)
             if kept.size > 0 and t0 > 0:
                 at = (t0 // STEPS - 1) * 2 * rows_all + row
                 write_rows(kept, at, rows, ints, current)
                 write_rows(kept, at + rows_all, rows, ints, voltage)
-            read_tile(tile, x, row, rows, t0, steps, T)
             ahead = next_tile(row, t0 + STEPS, 0, T, hi)
-            for t in range(steps):
-                prefetch(x, ahead + line(t, T), 0)
-                prefetch(spikes, ahead + line(t, T), 1)
-                current, voltage = forward_step(load(tile, t * LANES), current, voltage, kc, kv, scale, reset_at, zero)
-                reset_at = th
-                store(tile, t * LANES, spike_value(voltage, th, on, unit, off))
-            write_tile(tile, spikes, row, rows, t0, steps, T)
+            for i in range(0, whole, QUAD):
+                read_quad(x, row * T + t0 + i, T, lines)
+                current, voltage, reset_at = _forward_lines(
+                    lines, QUAD, current, voltage, reset_at, kc, kv, scale, th, on, unit, off, zero,
+                    x, spikes, ahead, i, T,
+                )  # fmt: skip
+                write_quad(lines, spikes, row * T + t0 + i, T)
+            for i in range(whole, steps, QUAD):
+                n = min(QUAD, steps - i)
+                read_some(lines, x, row, rows, t0 + i, n, T)
+                current, voltage, reset_at = _forward_lines(
+                    lines, n, current, voltage, reset_at, kc, kv, scale, th, on, unit, off, zero,
+                    x, spikes, ahead, i, T,
+                )  # fmt: skip
+                write_some(lines, spikes, row, rows, t0 + i, n, T)
         if final_c.size > 0:
             per_unit = np.float32(1) / scale
             write_rows(final_c, row, rows, floats, to_float(current) * per_unit)
             write_rows(final_v, row, rows, floats, to_float(select(voltage >= reset_at, zero, voltage)) * per_unit)
+
+
+@inlined
+def _recompute_lines(
+    lines, steps, current, voltage, reset_at, kc, kv, scale, th, zero, c_tile, v_tile, x, g_spikes, ahead, first, T
+):
+    """``steps`` lines of input become lines of the tiles of states."""
+    for t in range(steps):
+        prefetch(x, ahead + line(first + t, T), 0)
+        prefetch(g_spikes, ahead + line(first + t, T), 0)
+        current, voltage = forward_step(load(lines, t * LANES), current, voltage, kc, kv, scale, reset_at, zero)
+        reset_at = th
+        store(c_tile, (first + t) * LANES, to_float(current))
+        store(v_tile, (first + t) * LANES, to_float(voltage))
+    return current, voltage, reset_at
+
+
+@inlined
+def _reverse_lines(
+    lines, steps, g_v, g_c, d_v, d_c, fv, fc, level, slope, offset, height, graded, c_tile, v_tile, g_x, ahead, first, T
+):
+    """``steps`` lines of the spikes' gradient become the input's, the last one first."""
+    for t in range(steps - 1, -1, -1):
+        prefetch(g_x, ahead + line(first + t, T), 1)
+        at = (first + t) * LANES
+        g_v, g_c, d_v, d_c = backward_step(
+            load(lines, t * LANES), load(v_tile, at), load(c_tile, at), g_v, g_c, d_v, d_c, fv, fc, level, slope,
+            offset, height, graded,
+        )  # fmt: skip
+        store(lines, t * LANES, g_c)
+    return g_v, g_c, d_v, d_c
 
 
 @cpu_kernel
@@ -139,8 +207,8 @@ def _backward_cpu(
     slope, offset, height, graded, lo, hi,
 ):  # fmt: skip
     """``g_x`` [rows, T], and a row's gradient of each decay: ``-sum(gradient * state that was multiplied) / 4096``."""
+    lines = stack_array(LINES_SIZE, np.float32)
     c_tile, v_tile = stack_array(TILE_SIZE, np.float32), stack_array(TILE_SIZE, np.float32)
-    g_tile = stack_array(TILE_SIZE, np.float32)
     ints, floats = stack_array(LANES, np.int32), stack_array(LANES, np.float32)
     zero, off, th, never = repeat(np.int32(0)), repeat(np.float32(0)), repeat(np.int32(level)), repeat(np.int32(NEVER))
     th_float = np.float32(level)
@@ -155,6 +223,7 @@ def _backward_cpu(
         for number in range(tiles - 1, -1, -1):
             t0 = number * STEPS
             steps = min(STEPS, T - t0)
+            whole = whole_quads(rows, steps)
             current, voltage, reset_at = zero, zero, th
             if number > 0:
                 at = (number - 1) * 2 * rows_all + row
@@ -165,30 +234,39 @@ def _backward_cpu(
                 voltage = to_fixed(read_rows(state_v, row, rows, floats), scale)
                 reset_at = never
             first_c, first_v = to_float(current), to_float(voltage)
-            read_tile(c_tile, x, row, rows, t0, steps, T)
-            read_tile(g_tile, g_spikes, row, rows, t0, steps, T)
             ahead = next_tile(row, t0 - STEPS, (tiles - 1) * STEPS, T, hi)
-            for t in range(steps):  # recompute
-                prefetch(x, ahead + line(t, T), 0)
-                prefetch(g_spikes, ahead + line(t, T), 0)
-                current, voltage = forward_step(
-                    load(c_tile, t * LANES), current, voltage, kc, kv, scale, reset_at, zero
-                )
-                reset_at = th
-                store(c_tile, t * LANES, to_float(current))
-                store(v_tile, t * LANES, to_float(voltage))
-            d_v, d_c = off, off  # short sums: less rounding
-            for t in range(steps - 1, -1, -1):  # reverse
-                prefetch(g_x, ahead + line(t, T), 1)
-                g_v, g_c, d_v, d_c = backward_step(
-                    load(g_tile, t * LANES), load(v_tile, t * LANES), load(c_tile, t * LANES),
-                    g_v, g_c, d_v, d_c, fv, fc, th_float, slope, offset, height, graded,
+            for i in range(0, whole, QUAD):
+                read_quad(x, row * T + t0 + i, T, lines)
+                current, voltage, reset_at = _recompute_lines(
+                    lines, QUAD, current, voltage, reset_at, kc, kv, scale, th, zero,
+                    c_tile, v_tile, x, g_spikes, ahead, i, T,
                 )  # fmt: skip
-                store(g_tile, t * LANES, g_c)
+            for i in range(whole, steps, QUAD):
+                n = min(QUAD, steps - i)
+                read_some(lines, x, row, rows, t0 + i, n, T)
+                current, voltage, reset_at = _recompute_lines(
+                    lines, n, current, voltage, reset_at, kc, kv, scale, th, zero,
+                    c_tile, v_tile, x, g_spikes, ahead, i, T,
+                )  # fmt: skip
+            d_v, d_c = off, off  # short sums: less rounding
+            for i in range((steps - 1) // QUAD * QUAD, whole - 1, -QUAD):
+                n = min(QUAD, steps - i)
+                read_some(lines, g_spikes, row, rows, t0 + i, n, T)
+                g_v, g_c, d_v, d_c = _reverse_lines(
+                    lines, n, g_v, g_c, d_v, d_c, fv, fc, th_float, slope, offset, height, graded,
+                    c_tile, v_tile, g_x, ahead, i, T,
+                )  # fmt: skip
+                write_some(lines, g_x, row, rows, t0 + i, n, T)
+            for i in range(whole - QUAD, -1, -QUAD):
+                read_quad(g_spikes, row * T + t0 + i, T, lines)
+                g_v, g_c, d_v, d_c = _reverse_lines(
+                    lines, QUAD, g_v, g_c, d_v, d_c, fv, fc, th_float, slope, offset, height, graded,
+                    c_tile, v_tile, g_x, ahead, i, T,
+                )  # fmt: skip
+                write_quad(lines, g_x, row * T + t0 + i, T)
             if number == 0 and state_c.size > 0:
                 d_v, d_c = multiply_add(g_v, first_v, d_v), multiply_add(g_c, first_c, d_c)
             sum_v, sum_c = sum_v + d_v, sum_c + d_c
-            write_tile(g_tile, g_x, row, rows, t0, steps, T)
         write_rows(g_decay_c, row, rows, floats, sum_c * per_decay)
         write_rows(g_decay_v, row, rows, floats, sum_v * per_decay)
 

@@ -8,24 +8,38 @@ from __future__ import annotations
 import numpy as np
 
 from . import cuda_tiles
-from .cpu import cpu_kernel, step
+from .cpu import cpu_kernel, inlined, step
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import PITCH, TILE, WARP, fetch, put
 from .fixed_point import DECAY_ONE, NEVER, decay_state, limit_state, to_fixed, to_keep
 from .launch import Kernel
 from .tiles import (
     LANES,
+    LINES_SIZE,
+    QUAD,
     STEPS,
-    TILE_SIZE,
     line,
     next_tile,
     read_rows,
-    read_tile,
+    read_some,
     whole_group,
+    whole_quads,
     write_rows,
-    write_tile,
+    write_some,
 )
-from .vec import int32, load, multiply_add, prefetch, repeat, select, stack_array, store, to_float
+from .vec import (
+    int32,
+    load,
+    multiply_add,
+    prefetch,
+    read_quad,
+    repeat,
+    select,
+    stack_array,
+    store,
+    to_float,
+    write_quad,
+)
 
 __all__ = ["backward", "forward"]
 
@@ -49,10 +63,22 @@ def backward_step(g_y, y, g_state, d, keep, level):
     return multiply_add(keep, g_state, g_y), d
 
 
+@inlined
+def _forward_lines(lines, steps, state, reset_at, keep, scale, th, zero, per_unit, x, y, ahead, first, T):
+    """``steps`` lines of input become states; asks for the same lines of the next tile."""
+    for t in range(steps):
+        prefetch(x, ahead + line(first + t, T), 0)
+        prefetch(y, ahead + line(first + t, T), 1)
+        state = forward_step(load(lines, t * LANES), state, keep, scale, reset_at, zero)
+        reset_at = th
+        store(lines, t * LANES, to_float(state) * per_unit)
+    return state, reset_at
+
+
 @cpu_kernel
 def _forward_cpu(x, y, decay, initial, T, scale, level, lo, hi):
     """``initial`` may be empty: a state of 0."""
-    tile = stack_array(TILE_SIZE, np.float32)
+    lines = stack_array(LINES_SIZE, np.float32)
     floats = stack_array(LANES, np.float32)
     zero, th, never = repeat(np.int32(0)), repeat(np.int32(level)), repeat(np.int32(NEVER))
     per_unit = np.float32(1) / scale
@@ -65,21 +91,39 @@ def _forward_cpu(x, y, decay, initial, T, scale, level, lo, hi):
             reset_at = never  # an initial state comes after its reset
         for t0 in range(0, T, STEPS):
             steps = min(STEPS, T - t0)
-            read_tile(tile, x, row, rows, t0, steps, T)
+            whole = whole_quads(rows, steps)
             ahead = next_tile(row, t0 + STEPS, 0, T, hi)
-            for t in range(steps):
-                prefetch(x, ahead + line(t, T), 0)
-                prefetch(y, ahead + line(t, T), 1)
-                state = forward_step(load(tile, t * LANES), state, keep, scale, reset_at, zero)
-                reset_at = th
-                store(tile, t * LANES, to_float(state) * per_unit)
-            write_tile(tile, y, row, rows, t0, steps, T)
+            for i in range(0, whole, QUAD):
+                read_quad(x, row * T + t0 + i, T, lines)
+                state, reset_at = _forward_lines(
+                    lines, QUAD, state, reset_at, keep, scale, th, zero, per_unit, x, y, ahead, i, T
+                )
+                write_quad(lines, y, row * T + t0 + i, T)
+            for i in range(whole, steps, QUAD):
+                n = min(QUAD, steps - i)
+                read_some(lines, x, row, rows, t0 + i, n, T)
+                state, reset_at = _forward_lines(
+                    lines, n, state, reset_at, keep, scale, th, zero, per_unit, x, y, ahead, i, T
+                )
+                write_some(lines, y, row, rows, t0 + i, n, T)
+
+
+@inlined
+def _reverse_lines(g_lines, y_lines, steps, g_state, d, keep, level, g_y, y, g_x, ahead, first, T):
+    """``steps`` lines of the output's gradient become the input's, the last one first."""
+    for t in range(steps - 1, -1, -1):
+        prefetch(g_y, ahead + line(first + t, T), 0)
+        prefetch(y, ahead + line(first + t, T), 0)
+        prefetch(g_x, ahead + line(first + t, T), 1)
+        g_state, d = backward_step(load(g_lines, t * LANES), load(y_lines, t * LANES), g_state, d, keep, level)
+        store(g_lines, t * LANES, g_state)
+    return g_state, d
 
 
 @cpu_kernel
 def _backward_cpu(g_y, y, g_x, g_decay, g_initial, decay, initial, T, scale, level, lo, hi):
     """``g_x`` [rows, T], and a row's gradients of the decay and of the initial state (empty where not wanted)."""
-    g_tile, y_tile = stack_array(TILE_SIZE, np.float32), stack_array(TILE_SIZE, np.float32)
+    g_lines, y_lines = stack_array(LINES_SIZE, np.float32), stack_array(LINES_SIZE, np.float32)
     floats = stack_array(LANES, np.float32)
     off = repeat(np.float32(0))
     per_unit = np.float32(1) / scale
@@ -92,18 +136,21 @@ def _backward_cpu(g_y, y, g_x, g_decay, g_initial, decay, initial, T, scale, lev
         for number in range(tiles - 1, -1, -1):
             t0 = number * STEPS
             steps = min(STEPS, T - t0)
-            read_tile(g_tile, g_y, row, rows, t0, steps, T)
-            read_tile(y_tile, y, row, rows, t0, steps, T)
+            whole = whole_quads(rows, steps)
             ahead = next_tile(row, t0 - STEPS, (tiles - 1) * STEPS, T, hi)
             d = off  # short sums: less rounding
-            for t in range(steps - 1, -1, -1):
-                prefetch(g_y, ahead + line(t, T), 0)
-                prefetch(y, ahead + line(t, T), 0)
-                prefetch(g_x, ahead + line(t, T), 1)
-                g_state, d = backward_step(load(g_tile, t * LANES), load(y_tile, t * LANES), g_state, d, keep, th)
-                store(g_tile, t * LANES, g_state)
+            for i in range((steps - 1) // QUAD * QUAD, whole - 1, -QUAD):
+                n = min(QUAD, steps - i)
+                read_some(g_lines, g_y, row, rows, t0 + i, n, T)
+                read_some(y_lines, y, row, rows, t0 + i, n, T)
+                g_state, d = _reverse_lines(g_lines, y_lines, n, g_state, d, keep, th, g_y, y, g_x, ahead, i, T)
+                write_some(g_lines, g_x, row, rows, t0 + i, n, T)
+            for i in range(whole - QUAD, -1, -QUAD):
+                read_quad(g_y, row * T + t0 + i, T, g_lines)
+                read_quad(y, row * T + t0 + i, T, y_lines)
+                g_state, d = _reverse_lines(g_lines, y_lines, QUAD, g_state, d, keep, th, g_y, y, g_x, ahead, i, T)
+                write_quad(g_lines, g_x, row * T + t0 + i, T)
             total = total + d
-            write_tile(g_tile, g_x, row, rows, t0, steps, T)
         if initial.size > 0:
             first = to_float(to_fixed(read_rows(initial, row, rows, floats), scale)) * per_unit
             total = multiply_add(g_state, first, total)

@@ -1,57 +1,50 @@
-"""How a CPU driver walks over rows: tiles of 16 rows by 64 steps, turned in registers, the next one prefetched.
+"""How a CPU driver walks over rows: tiles of 16 rows by 64 steps, four steps at a time, the next tile prefetched.
 
-A driver holds ``[rows, time]`` arrays flat.  It turns a tile to ``[time, 16]``, runs a step on each line of it with the
-state in registers, and turns the result back.  The last group of rows overlaps the one before it instead of being cut.
+A driver holds ``[rows, time]`` arrays flat.  It turns four steps to lines of 16 rows, runs a step on each line with the
+state in registers, and turns the results back; written out for four steps, the machine does all three at once.  The
+last group of rows overlaps the one before it instead of being cut.
 """
 
 from __future__ import annotations
 
 from .cpu import LANES, step
-from .vec import BLOCK, load, store, transpose_block
+from .vec import QUAD, load, store
 
 __all__ = [
     "LANES",
+    "LINES_SIZE",
+    "QUAD",
     "STEPS",
     "TILE_SIZE",
     "line",
     "next_tile",
     "read_rows",
-    "read_tile",
+    "read_some",
     "whole_group",
+    "whole_quads",
     "write_rows",
-    "write_tile",
+    "write_some",
 ]
 
 STEPS = 64  # steps per tile, and between two checkpoints
 TILE_SIZE = STEPS * LANES  # floats of a tile
+LINES_SIZE = QUAD * LANES  # floats of the lines that are worked on
 
 
 @step
-def read_tile(tile, x, row, rows, t0, steps, T):
-    """``tile[t, k] = x[row + k, t0 + t]``; the last block overlaps its neighbour instead of being cut."""
-    if rows == LANES and steps >= BLOCK:
-        for k in range(0, LANES, BLOCK):
-            for i in range(0, steps, BLOCK):
-                t = min(i, steps - BLOCK)
-                transpose_block(x, (row + k) * T + t0 + t, T, tile, t * LANES + k, LANES)
-    else:
-        for k in range(rows):
-            for t in range(steps):
-                tile[t * LANES + k] = x[(row + k) * T + t0 + t]
+def read_some(lines, x, row, rows, t, steps, T):
+    """``lines[i, k] = x[row + k, t + i]`` for fewer than 16 rows or QUAD steps."""
+    for k in range(rows):
+        for i in range(steps):
+            lines[i * LANES + k] = x[(row + k) * T + t + i]
 
 
 @step
-def write_tile(tile, y, row, rows, t0, steps, T):
-    """``y[row + k, t0 + t] = tile[t, k]``."""
-    if rows == LANES and steps >= BLOCK:
-        for k in range(0, LANES, BLOCK):
-            for i in range(0, steps, BLOCK):
-                t = min(i, steps - BLOCK)
-                transpose_block(tile, t * LANES + k, LANES, y, (row + k) * T + t0 + t, T)
-    else:
-        for k in range(rows):
-            for t in range(steps):
-                y[(row + k) * T + t0 + t] = tile[t * LANES + k]
+def write_some(lines, y, row, rows, t, steps, T):
+    """``y[row + k, t + i] = lines[i, k]`` for fewer than 16 rows or QUAD steps."""
+    for k in range(rows):
+        for i in range(steps):
+            y[(row + k) * T + t + i] = lines[i * LANES + k]
 
 
 @step
@@ -81,6 +74,12 @@ def whole_group(row, lo, hi):
     if row + LANES > hi and hi - lo >= LANES:
         row = hi - LANES
     return row, min(LANES, hi - row)
+
+
+@step
+def whole_quads(rows, steps):
+    """How many of the ``steps`` are turned four at a time: none where there are fewer than 16 rows."""
+    return steps // QUAD * QUAD if rows == LANES else 0
 
 
 @step

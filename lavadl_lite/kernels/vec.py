@@ -30,13 +30,14 @@ __all__ = [
     "multiply_add",
     "multiply_short",
     "prefetch",
+    "read_quad",
     "repeat",
     "select",
     "stack_array",
     "store",
     "to_float",
     "to_int",
-    "transpose_block",
+    "write_quad",
 ]
 
 
@@ -336,56 +337,76 @@ def prefetch(typing, array, index, for_writing):
 
 
 # -------------------------------------------------------------------------------------------- transposing in registers
-# edge of one transposition: a register of floats
-BLOCK = 16 if "avx512f" in _FEATURES else 8 if "avx2" in _FEATURES else 4
+QUAD = 4  # steps that are turned at a time: 128 bits of every row, what all machines shuffle without crossing lanes
 
 
-def _transposed(builder, rows):
-    """BLOCK vectors of BLOCK floats, transposed: 4 x 4 inside each 128-bit part, then the parts among each other."""
-    parts = BLOCK // 4
+def _turned(builder, vecs):
+    """Four Vecs, each 4 x 4 block of them transposed; done twice it changes nothing."""
 
-    def inside(pick):
-        return [4 * p + i % 4 + (BLOCK if i > 3 else 0) for p in range(parts) for i in pick]
-
-    def among(start):
-        return [4 * p + i for p in range(start, 2 * parts, 2) for i in range(4)]
+    def pick(*indices):
+        return [4 * part + i % 4 + (LANES if i > 3 else 0) for part in range(LANES // 4) for i in indices]
 
     def cut(x, y, *picks):
-        return [_shuffle(builder, x, y, pick) for pick in picks]
+        return [_shuffle(builder, x, y, indices) for indices in picks]
 
-    pairs, quads = [], []
-    for i in range(0, BLOCK, 2):
-        pairs += cut(rows[i], rows[i + 1], inside((0, 4, 1, 5)), inside((2, 6, 3, 7)))
-    for i in range(0, BLOCK, 4):
-        for j in (0, 1):
-            quads += cut(pairs[i + j], pairs[i + j + 2], inside((0, 1, 4, 5)), inside((2, 3, 6, 7)))
-    # quads[4 q + j], part p, now holds column 4 p + j of rows 4 q .. 4 q + 3
-    columns = [None] * BLOCK
-    for j in range(4):
-        part = quads[j::4]
-        if parts > 1:
-            part = [half for i in range(0, parts, 2) for half in cut(part[i], part[i + 1], among(0), among(1))]
-        if parts == 4:  # even01, odd01, even23, odd23
-            even, odd = (cut(part[i], part[i + 2], among(0), among(1)) for i in (0, 1))
-            part = [even[0], odd[0], even[1], odd[1]]
-        columns[j::4] = part
-    return columns
+    low, high = pick(0, 4, 1, 5), pick(2, 6, 3, 7)
+    halves = [cut(vecs[i], vecs[i + 1], low, high) for i in (0, 2)]
+    low, high = pick(0, 1, 4, 5), pick(2, 3, 6, 7)
+    return [column for upper, lower in zip(*halves, strict=True) for column in cut(upper, lower, low, high)]
+
+
+def _quad_pointers(context, builder, arguments, array, start, pitch):
+    """Pointers to the QUAD floats of each row from ``start``, rows ``pitch`` apart."""
+    part = ir.VectorType(ir.FloatType(), QUAD)
+    starts = [builder.add(start, builder.mul(pitch, ir.Constant(pitch.type, k))) for k in range(LANES)]
+    return [_pointer(context, builder, arguments, array, index, part) for index in starts]
+
+
+def _line_pointers(context, builder, arguments, lines):
+    index = ir.IntType(64)
+    return [
+        _pointer(context, builder, arguments, lines, ir.Constant(index, i * LANES), _ir(FLOATS)) for i in range(QUAD)
+    ]
 
 
 @intrinsic
-def transpose_block(typing, source, s_start, s_pitch, target, t_start, t_pitch):
-    """``target[t_start + i * t_pitch + k] = source[s_start + k * s_pitch + i]`` for ``i, k < BLOCK``."""
-    row = ir.VectorType(ir.FloatType(), BLOCK)
+def read_quad(typing, source, start, pitch, lines):
+    """``lines[LANES * i + k] = source[start + k * pitch + i]`` for ``i < QUAD, k < LANES``."""
 
     def codegen(context, builder, signature, args):
-        def at(type_, array, start, pitch, i):
-            index = builder.add(start, builder.mul(pitch, ir.Constant(pitch.type, i)))
-            return _pointer(context, builder, type_, array, index, row)
-
-        rows = [builder.load(at(source, *args[:3], k), align=4) for k in range(BLOCK)]
-        for i, column in enumerate(_transposed(builder, rows)):
-            builder.store(column, at(target, *args[3:], i), align=4)
+        array, first, row_pitch, target = args
+        rows = [builder.load(p, align=4) for p in _quad_pointers(context, builder, source, array, first, row_pitch)]
+        vecs = [rows[i::QUAD] for i in range(QUAD)]  # row i and every fourth after it
+        while len(vecs[0]) > 1:
+            vecs = [
+                [_shuffle(builder, a, b, range(2 * a.type.count)) for a, b in zip(v[::2], v[1::2], strict=True)]
+                for v in vecs
+            ]
+        columns = _turned(builder, [v for (v,) in vecs])
+        for column, p in zip(columns, _line_pointers(context, builder, lines, target), strict=True):
+            builder.store(column, p, align=4)
         return context.get_dummy_value()
 
-    index = (types.intp, types.intp)
-    return types.void(source, *index, target, *index), codegen
+    return types.void(source, types.intp, types.intp, lines), codegen
+
+
+@intrinsic
+def write_quad(typing, lines, target, start, pitch):
+    """``target[start + k * pitch + i] = lines[LANES * i + k]`` for ``i < QUAD, k < LANES``."""
+
+    def codegen(context, builder, signature, args):
+        columns, array, first, row_pitch = args
+        pointers = _line_pointers(context, builder, lines, columns)
+        for vec, p in zip(_turned(builder, [builder.load(p, align=4) for p in pointers]), pointers, strict=True):
+            builder.store(vec, p, align=4)
+        # Through memory, which costs no shuffles; LLVM would see through it without this barrier of no instructions.
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
+        quads = _quad_pointers(
+            context, builder, lines, columns, ir.Constant(ir.IntType(64), 0), ir.Constant(ir.IntType(64), QUAD)
+        )
+        for k, p in enumerate(_quad_pointers(context, builder, target, array, first, row_pitch)):
+            part = quads[k % QUAD * QUAD + k // QUAD]  # of line k % 4, the floats of rows 4 (k // 4) to + 3
+            builder.store(builder.load(part, align=4), p, align=4)
+        return context.get_dummy_value()
+
+    return types.void(lines, target, types.intp, types.intp), codegen

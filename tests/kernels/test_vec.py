@@ -23,12 +23,13 @@ from lavadl_lite.kernels.vec import (
     multiply_add,
     multiply_short,
     prefetch,
+    read_quad,
     repeat,
     select,
     store,
     to_float,
     to_int,
-    transpose_block,
+    write_quad,
 )
 from tests.strategies import SPECIALS, generators
 
@@ -200,18 +201,26 @@ def test_prefetch_takes_any_index():
 
 
 @given(generators(), st.integers(0, 5), st.integers(0, 5))
-def test_blocks_are_transposed_between_any_pitches(rng, more, less):
-    edge = vec.BLOCK
-    source = rng.random((edge, edge + more)).astype(np.float32)
-    target = np.full((edge, edge + less), -1, np.float32)
-    turn(source.ravel(), 0, edge + more, target.reshape(-1), 0, edge + less)
-    np.testing.assert_array_equal(target[:, :edge], source[:, :edge].T)
-    assert (target[:, edge:] == -1).all()
+def test_quads_are_turned_between_any_pitches(rng, start, more):
+    source = rng.random((vec.LANES, vec.QUAD + start + more)).astype(np.float32)
+    lines, target = np.empty((vec.QUAD, vec.LANES), np.float32), np.full(source.shape, -1, np.float32)
+    turn_in(source.reshape(-1), start, source.shape[1], lines.reshape(-1))
+    inside = slice(start, start + vec.QUAD)
+    np.testing.assert_array_equal(lines, source[:, inside].T)
+    turn_out(lines.reshape(-1), target.reshape(-1), start, source.shape[1])
+    np.testing.assert_array_equal(target[:, inside], source[:, inside])
+    target[:, inside] = -1
+    assert (target == -1).all()
 
 
 @njit
-def turn(source, s_start, s_pitch, target, t_start, t_pitch):
-    transpose_block(source, s_start, s_pitch, target, t_start, t_pitch)
+def turn_in(source, start, pitch, lines):
+    read_quad(source, start, pitch, lines)
+
+
+@njit
+def turn_out(lines, target, start, pitch):
+    write_quad(lines, target, start, pitch)
 
 
 # ------------------------------------------------------------------------------- no instruction set, and that of ARM
