@@ -3,6 +3,7 @@
 Large arrays are drawn through the seed of a generator: hypothesis would spend its time on single elements.
 """
 
+import importlib.util
 import itertools
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = [
     "TIMES",
     "chunks",
     "decays",
+    "examples",
     "float_inputs",
     "generators",
     "grid_inputs",
@@ -36,6 +38,11 @@ SPECIALS = np.array(
      0.5, -0.5, 2.0**-12, -(2.0**-12), 2.0**23, 2.0**31, -(2.0**31)],
     np.float32,
 )  # fmt: skip
+
+
+def examples(number):
+    """How many examples to draw: all beside torch, a fifth on the other Pythons, whose arithmetic is the same."""
+    return number if importlib.util.find_spec("torch") else max(number // 5, 20)
 
 
 def generators():

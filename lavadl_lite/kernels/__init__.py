@@ -4,15 +4,23 @@ from importlib import import_module
 from types import ModuleType
 
 __all__ = [
+    "adaptive_threshold",
+    "alif",
     "cpu",
     "cuba",
     "cuda",
     "cuda_tiles",
+    "delta",
     "fixed_point",
+    "kinds",
     "launch",
     "leaky",
     "memory",
+    "resonate",
+    "resonator",
     "shift",
+    "sigma",
+    "surrogate",
     "tiles",
     "torch_op",
     "vec",

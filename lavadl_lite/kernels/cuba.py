@@ -12,8 +12,9 @@ from . import cuda_tiles
 from .cpu import cpu_kernel, inlined, step
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import PITCH, TILE, WARP, fetch, put
-from .fixed_point import DECAY_ONE, NEVER, decay_state, exp2_minus, limit_state, to_fixed, to_keep
+from .fixed_point import DECAY_ONE, NEVER, decay_state, limit_state, to_fixed, to_keep
 from .launch import Kernel
+from .surrogate import bell
 from .tiles import (
     LANES,
     LINES_SIZE,
@@ -81,21 +82,23 @@ def spike_value(voltage, level, on, unit, off):
 
 
 @step
-def surrogate(voltage, level, slope, offset, height, graded):
-    """Derivative of the spike by the voltage: ``height * 2 ** -z`` with ``z`` the distance to the threshold.
+def surrogate(voltage, level, slope, offset, height, graded, kind):
+    """Derivative of the spike by the voltage: ``height`` times a bell over the distance to the threshold.
 
-    A graded spike counts only the distance below.  ``slope`` is log2(e) / tau per integer unit, ``offset`` the distance
-    from the threshold to the firing level.
+    A graded spike counts only the distance below.  ``slope`` is what :func:`.kinds.slope_of` says, ``offset`` the
+    distance from the threshold to the firing level.
     """
     distance = multiply_add(voltage - level, slope, offset)
     if graded:
         zero = distance - distance
-        return height * exp2_minus(select(distance < zero, zero - distance, zero))
-    return height * exp2_minus(absolute(distance))
+        distance = select(distance < zero, zero - distance, zero)
+    return height * bell(absolute(distance), kind)
 
 
 @step
-def backward_step(g_spike, voltage, current, g_v, g_c, d_v, d_c, keep_v, keep_c, level, slope, offset, height, graded):
+def backward_step(
+    g_spike, voltage, current, g_v, g_c, d_v, d_c, keep_v, keep_c, level, slope, offset, height, graded, kind
+):
     """One step in reverse; ``voltage`` (before reset) and ``current`` as floats in integer units, keep in 0..1.
 
     ``g_v`` and ``g_c`` come in as gradients of the next step's states.  Those were made from this step's states, hence
@@ -104,7 +107,7 @@ def backward_step(g_spike, voltage, current, g_v, g_c, d_v, d_c, keep_v, keep_c,
     """
     d_v = select(voltage >= level, d_v, multiply_add(g_v, voltage, d_v))
     d_c = multiply_add(g_c, current, d_c)
-    g_v = multiply_add(keep_v, g_v, g_spike * surrogate(voltage, level, slope, offset, height, graded))
+    g_v = multiply_add(keep_v, g_v, g_spike * surrogate(voltage, level, slope, offset, height, graded, kind))
     g_c = multiply_add(keep_c, g_c, g_v)
     return g_v, g_c, d_v, d_c
 
@@ -187,7 +190,26 @@ def _recompute_lines(
 
 @inlined
 def _reverse_lines(
-    lines, steps, g_v, g_c, d_v, d_c, fv, fc, level, slope, offset, height, graded, c_tile, v_tile, g_x, ahead, first, T
+    lines,
+    steps,
+    g_v,
+    g_c,
+    d_v,
+    d_c,
+    fv,
+    fc,
+    level,
+    slope,
+    offset,
+    height,
+    graded,
+    kind,
+    c_tile,
+    v_tile,
+    g_x,
+    ahead,
+    first,
+    T,
 ):
     """``steps`` lines of the spikes' gradient become the input's, the last one first."""
     for t in range(steps - 1, -1, -1):
@@ -195,7 +217,7 @@ def _reverse_lines(
         at = (first + t) * LANES
         g_v, g_c, d_v, d_c = backward_step(
             load(lines, t * LANES), load(v_tile, at), load(c_tile, at), g_v, g_c, d_v, d_c, fv, fc, level, slope,
-            offset, height, graded,
+            offset, height, graded, kind,
         )  # fmt: skip
         store(lines, t * LANES, g_c)
     return g_v, g_c, d_v, d_c
@@ -204,7 +226,7 @@ def _reverse_lines(
 @cpu_kernel
 def _backward_cpu(
     g_spikes, x, kept, g_x, g_decay_c, g_decay_v, decay_c, decay_v, state_c, state_v, T, rows_all, scale, level,
-    slope, offset, height, graded, lo, hi,
+    slope, offset, height, graded, kind, lo, hi,
 ):  # fmt: skip
     """``g_x`` [rows, T], and a row's gradient of each decay: ``-sum(gradient * state that was multiplied) / 4096``."""
     lines = stack_array(LINES_SIZE, np.float32)
@@ -253,14 +275,14 @@ def _backward_cpu(
                 n = min(QUAD, steps - i)
                 read_some(lines, g_spikes, row, rows, t0 + i, n, T)
                 g_v, g_c, d_v, d_c = _reverse_lines(
-                    lines, n, g_v, g_c, d_v, d_c, fv, fc, th_float, slope, offset, height, graded,
+                    lines, n, g_v, g_c, d_v, d_c, fv, fc, th_float, slope, offset, height, graded, kind,
                     c_tile, v_tile, g_x, ahead, i, T,
                 )  # fmt: skip
                 write_some(lines, g_x, row, rows, t0 + i, n, T)
             for i in range(whole - QUAD, -1, -QUAD):
                 read_quad(g_spikes, row * T + t0 + i, T, lines)
                 g_v, g_c, d_v, d_c = _reverse_lines(
-                    lines, QUAD, g_v, g_c, d_v, d_c, fv, fc, th_float, slope, offset, height, graded,
+                    lines, QUAD, g_v, g_c, d_v, d_c, fv, fc, th_float, slope, offset, height, graded, kind,
                     c_tile, v_tile, g_x, ahead, i, T,
                 )  # fmt: skip
                 write_quad(lines, g_x, row * T + t0 + i, T)
@@ -319,7 +341,7 @@ def _forward_cuda(
 @cuda_kernel
 def _backward_cuda(
     g_spikes, x, kept, g_x, g_decay_c, g_decay_v, decay_c, decay_v, state_c, state_v, T, rows_all, scale, level,
-    slope, offset, height, graded, rows,
+    slope, offset, height, graded, kind, rows,
 ):  # fmt: skip
     """As the CPU driver, for the 32 rows of this warp."""
     c_tile = cuda.shared.array(TILE, np.float32)
@@ -370,7 +392,7 @@ def _backward_cuda(
             i = np.uint64(at)
             g_v, g_c, d_v, d_c = backward_step(
                 g_tile[i], v_tile[i], c_tile[i], np.float32(g_v), np.float32(g_c), np.float32(d_v), np.float32(d_c),
-                fv, fc, th_float, slope, offset, height, graded,
+                fv, fc, th_float, slope, offset, height, graded, kind,
             )  # fmt: skip
             g_tile[i] = g_c
         if t0 == 0 and state_c.size > 0:

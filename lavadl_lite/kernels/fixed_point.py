@@ -18,6 +18,7 @@ __all__ = [
     "decay_state",
     "exp2_minus",
     "limit_state",
+    "to_factor",
     "to_fixed",
     "to_keep",
 ]
@@ -68,11 +69,17 @@ def to_fixed(x, scale):
 
 
 @step
-def to_keep(decay):
-    """What a decay leaves, ``4096 - trunc(decay)`` with the decay held in 0..4096 (NaN counts as 0)."""
+def to_factor(decay):
+    """A factor of a rotation, ``trunc(decay)`` held in 0..4096 (NaN counts as 0)."""
     decay = select(decay > _ZERO_FLOAT, decay, _ZERO_FLOAT)
     decay = select(decay < _ONE_FLOAT, decay, _ONE_FLOAT)
-    return int32(np.int32(DECAY_ONE) - to_int(decay))
+    return to_int(decay)
+
+
+@step
+def to_keep(decay):
+    """What a decay leaves, ``4096 - trunc(decay)`` with the decay held in 0..4096 (NaN counts as 0)."""
+    return int32(np.int32(DECAY_ONE) - to_factor(decay))
 
 
 @step

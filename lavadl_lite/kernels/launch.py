@@ -98,7 +98,7 @@ def power_of_two(scale: float, name: str) -> int:
     return int(scale)
 
 
-def expand_rows(parameter: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+def expand_rows(parameter: Tensor, shape: tuple[int, ...], name: str, dtype: str = "float32") -> Tensor:
     """``parameter`` with one value per row, as a view whose gradient autograd sums back.
 
     Parameters
@@ -109,6 +109,8 @@ def expand_rows(parameter: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
         Shape of the input without time: ``(N, C, ...)``, or anything for a parameter with one value.
     name : str
         What to call it in the error.
+    dtype : str
+        Name of the type that the kernel takes it in.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def expand_rows(parameter: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
     if not isinstance(parameter, torch.Tensor) or parameter.is_complex():
         kind = getattr(parameter, "dtype", type(parameter).__name__)
         raise ParameterError(f"expected {name} to be a tensor of real numbers, got {kind}")
-    parameter = parameter.to(torch.float32)
+    parameter = parameter.to(getattr(torch, dtype))
     given = tuple(parameter.shape)
     shape = tuple(shape)
     if parameter.numel() == 1:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
-__all__ = ["eager_apply", "torch_op"]
+__all__ = ["eager_apply", "forward_op", "torch_op"]
 
 _NAMESPACE = "lavadl_lite"
 
@@ -34,6 +35,41 @@ def eager_apply(function: type[torch.autograd.Function]) -> Callable[..., Any]:
         return function.apply(*args) if _transformed() else direct(*args)
 
     return apply
+
+
+def forward_op(
+    name: str, forward: Callable[..., Any], fake_forward: Callable[..., Any]
+) -> Callable[..., tuple[Tensor, ...]]:
+    """Build the callable ``op(*inputs)`` that runs ``forward``, whose outputs carry no gradient.
+
+    Parameters
+    ----------
+    name : str
+        Name of the op in the namespace ``lavadl_lite``.
+    forward : callable
+        Body over real tensors, annotated so that torch can read a schema from it; returns a tuple of tensors.
+    fake_forward : callable
+        The same signature, returning uninitialised tensors of the right shapes.
+
+    Notes
+    -----
+    Inputs have to be detached: where ``torch.compile`` traces the op, nothing else says that it has no gradient.
+    """
+    compiled = torch.library.custom_op(f"{_NAMESPACE}::{name}", forward, mutates_args=())
+    compiled.register_fake(fake_forward)
+    bound = {
+        "forward": staticmethod(forward),
+        "setup_context": staticmethod(lambda ctx, inputs, output: ctx.mark_non_differentiable(*output)),
+        "backward": staticmethod(_refuse),
+    }
+    eager = eager_apply(type(name.capitalize(), (torch.autograd.Function,), bound))
+
+    def op(*args: Any) -> tuple[Tensor, ...]:
+        return compiled(*args) if torch.compiler.is_compiling() else eager(*args)
+
+    op.__name__ = op.__qualname__ = name
+    op.compiled = compiled  # type: ignore[attr-defined]  # for torch.library.opcheck
+    return op
 
 
 def torch_op(

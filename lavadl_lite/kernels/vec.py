@@ -35,8 +35,10 @@ __all__ = [
     "select",
     "stack_array",
     "store",
+    "to_double",
     "to_float",
     "to_int",
+    "to_single",
     "write_quad",
 ]
 
@@ -65,8 +67,14 @@ class Vec(types.Type):
 
 
 FLOATS, INTS, BOOLS = Vec(types.float32), Vec(types.int32), Vec(types.boolean)
-_OF_DTYPE = {types.float32: FLOATS, types.int32: INTS}
-_IR = {types.float32: ir.FloatType(), types.int32: ir.IntType(32), types.boolean: ir.IntType(1)}
+DOUBLES = Vec(types.float64)
+_OF_DTYPE = {types.float32: FLOATS, types.int32: INTS, types.float64: DOUBLES}
+_IR = {
+    types.float32: ir.FloatType(),
+    types.int32: ir.IntType(32),
+    types.boolean: ir.IntType(1),
+    types.float64: ir.DoubleType(),
+}
 _I32 = ir.IntType(32)
 
 
@@ -110,7 +118,7 @@ def _define(function, arity, emit, result=None):
     def lower(context, builder, signature, values):
         vec = vec_among(signature.args)
         values = [_as_vec(context, builder, v, t, vec) for v, t in zip(values, signature.args, strict=True)]
-        return emit(builder, vec is FLOATS, *values)
+        return emit(builder, vec in (FLOATS, DOUBLES), *values)
 
     # numba reads the number of operands from the signature
     typer = {
@@ -127,6 +135,7 @@ def _define(function, arity, emit, result=None):
 _define(operator.add, 2, lambda b, is_float, x, y: b.fadd(x, y) if is_float else b.add(x, y))
 _define(operator.sub, 2, lambda b, is_float, x, y: b.fsub(x, y) if is_float else b.sub(x, y))
 _define(operator.mul, 2, lambda b, is_float, x, y: b.fmul(x, y) if is_float else b.mul(x, y))
+_define(operator.truediv, 2, lambda b, is_float, x, y: b.fdiv(x, y))
 _define(operator.rshift, 2, lambda b, is_float, x, y: b.ashr(x, y))
 _define(operator.lshift, 2, lambda b, is_float, x, y: b.shl(x, y))
 _define(operator.and_, 2, lambda b, is_float, x, y: b.and_(x, y))
@@ -195,6 +204,16 @@ def int32(x):
     return np.int32(x)
 
 
+def to_double(x):
+    """float32 to float64."""
+    return np.float64(x)
+
+
+def to_single(x):
+    """float64 to float32, to the nearest."""
+    return np.float32(x)
+
+
 def bits_to_int(x):
     """The bits of a float32 as an int32."""
     return x.view(np.int32)
@@ -224,6 +243,8 @@ _define(select, 3, lambda b, is_float, mask, x, y: b.select(mask, x, y))
 _define(to_int, 1, lambda b, is_float, x: b.fptosi(x, _ir(INTS)), INTS)
 _define(to_float, 1, lambda b, is_float, x: b.sitofp(x, _ir(FLOATS)), FLOATS)
 _define(int32, 1, lambda b, is_float, x: x)
+_define(to_double, 1, lambda b, is_float, x: b.fpext(x, _ir(DOUBLES)), DOUBLES)
+_define(to_single, 1, lambda b, is_float, x: b.fptrunc(x, _ir(FLOATS)), FLOATS)
 _define(bits_to_int, 1, lambda b, is_float, x: b.bitcast(x, _ir(INTS)), INTS)
 _define(bits_to_float, 1, lambda b, is_float, x: b.bitcast(x, _ir(FLOATS)), FLOATS)
 _define(absolute, 1, _llvm("llvm.fabs"))
@@ -245,6 +266,8 @@ def _of_scalar(function, body):
 _of_scalar(to_int, lambda x: np.int32(x))
 _of_scalar(to_float, lambda x: np.float32(x))
 _of_scalar(int32, lambda x: np.int32(x))
+_of_scalar(to_double, lambda x: np.float64(x))
+_of_scalar(to_single, lambda x: np.float32(x))
 _of_scalar(bits_to_int, lambda x: np.float32(x).view(np.int32))
 _of_scalar(bits_to_float, lambda x: np.int32(x).view(np.float32))
 _of_scalar(absolute, lambda x: abs(x))

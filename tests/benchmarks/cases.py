@@ -15,7 +15,7 @@ __all__ = ["CASES", "COPY", "LAVA", "LOOP", "OURS", "Case", "scaled"]
 
 OURS, COPY, LOOP, LAVA = "lavadl_lite", "copy", "torch loop", "lava-dl"
 
-LARGE, WIDE, SMALL = (32, 512, 300), (8, 64, 32, 32, 32), (128, 128, 64)
+LARGE, WIDE, SMALL, FAMILY = (32, 512, 300), (8, 64, 32, 32, 32), (128, 128, 64), (8, 256, 200)
 NEURON = {"threshold": 1.25, "current_decay": 0.25, "voltage_decay": 0.03, "tau_grad": 0.03, "scale_grad": 3}
 
 
@@ -91,6 +91,47 @@ def cuba(shape, backward):
     return _offered(functions, x, learnt, backward)
 
 
+ROTATION = {"threshold": 1.0, "period": 10, "decay": 0.05}
+ADAPTATION = {"threshold_step": 0.5, "threshold_decay": 0.1, "refractory_decay": 0.2}
+FAMILIES = {
+    "alif": {"threshold": 1.0, "current_decay": 0.25, "voltage_decay": 0.03} | ADAPTATION,
+    "rf": ROTATION,
+    "rf_iz": ROTATION,
+    "adrf": ROTATION | ADAPTATION,
+    "adrf_iz": ROTATION | ADAPTATION,
+    "sigma_delta": {"threshold": 0.1, "activation": torch.relu},
+}
+
+
+def family(shape, name, backward=True):
+    """Neurons of a family with learnable parameters; lava-dl's adrf_iz fails, so its adrf stands there."""
+    x = torch.randn(shape) * 0.4
+    other, target = torch.randn(shape) * 0.4, torch.zeros_like(x)
+    complex_input = name not in ("alif", "sigma_delta")
+    contenders = {}
+    for label, source in ((OURS, slayer), (LAVA, rivals.lava_dl())):
+        if source is None:
+            continue
+        theirs = "adrf" if label == LAVA and name == "adrf_iz" else name
+        neuron = getattr(source.neuron, theirs).Neuron(**FAMILIES[name], requires_grad=True)
+        leaves = [v.clone().requires_grad_() for v in ((x, other) if complex_input else (x,))]
+        learnt = [p for p in neuron.parameters() if p.requires_grad]
+        function = neuron if complex_input else partial(_first, neuron)
+        contenders[label] = partial(_both, function, leaves, learnt, torch.randn(shape))
+    contenders[COPY] = lambda: target.copy_(x)
+    return contenders
+
+
+def _first(function, values):
+    return function(values[0])
+
+
+def _both(function, leaves, learnt, gradient):
+    for leaf in (*leaves, *learnt):
+        leaf.grad = None
+    function(leaves).backward(gradient)
+
+
 def leaky(shape, backward):
     """Leaky integrators with a learnable decay for each channel."""
     x, zero = torch.randn(shape) * 0.4, torch.zeros(1)
@@ -161,6 +202,11 @@ def _both_ways(name, build, *shapes):
 
 CASES = [
     *_both_ways("CUBA", cuba, LARGE, WIDE, SMALL),
+    *[
+        Case(f"{name}, forward + backward", shape, partial(family, name=name))
+        for name in FAMILIES
+        for shape in (FAMILY, LARGE)
+    ],
     *_both_ways("leaky integrator", leaky, LARGE, SMALL),
     *_both_ways("delay", delay, LARGE, SMALL),
     Case("train step of cuba.Dense, 512 outputs", LARGE, partial(dense, outputs=512)),

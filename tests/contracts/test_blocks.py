@@ -17,8 +17,8 @@ from lavadl_lite.slayer import neuron as neurons
 from tests import strategies
 from tests.contracts.families import (
     BLOCKS,
-    FAMILIES,
     SPIKING,
+    WITH_BLOCKS,
     Case,
     block_cases,
     block_module,
@@ -27,7 +27,7 @@ from tests.contracts.families import (
     snapshot,
 )
 
-FAMILY = pytest.mark.parametrize("neuron", FAMILIES, ids=family_id)
+FAMILY = pytest.mark.parametrize("neuron", WITH_BLOCKS, ids=family_id)
 WHEN = pytest.mark.parametrize("when", ["fresh", "materialized", "used"])
 PER_CHANNEL = pytest.mark.parametrize("per_channel", [False, True], ids=["shared", "per channel"])
 DELAYED = tuple(case for case in BLOCKS if "delay" in case.options and case.options["out_neurons"] > 1)

@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lavadl_lite.errors import ParameterError
 from lavadl_lite.slayer import neuron as neurons
-from lavadl_lite.slayer.neuron import FAMILIES, Dropout
+from lavadl_lite.slayer.neuron import Dropout
 from lavadl_lite.slayer.neuron.norm import MeanOnlyBatchNorm, WgtScaleBatchNorm
+from lavadl_lite.slayer.spike import surrogate
 from tests import strategies
-from tests.contracts.families import family_id, make_neuron, params, snapshot, spikes
+from tests.contracts.families import WITH_DECAYS, family_id, make_neuron, params, run, snapshot, spikes
 
-pytestmark = pytest.mark.parametrize("neuron", FAMILIES, ids=family_id)
+pytestmark = pytest.mark.parametrize("neuron", WITH_DECAYS, ids=family_id)
 NORMS = pytest.mark.parametrize("norm", [None, MeanOnlyBatchNorm, WgtScaleBatchNorm])
 WHEN = pytest.mark.parametrize("when", ["fresh", "materialized", "used"])
 PER_CHANNEL = pytest.mark.parametrize("per_channel", [False, True], ids=["shared", "per channel"])
@@ -30,14 +33,14 @@ def at(layer, when):
         layer.materialize(SPATIAL)
     if when == "used":
         x = spikes(2, *SPATIAL, 20, seed=9).requires_grad_()
-        layer(x).sum().backward()
+        run(layer, x).sum().backward()
         layer.zero_grad()
     return layer
 
 
 def call(layer, x, seed=5):
     torch.manual_seed(seed)  # for what is drawn at a first forward
-    return layer(x)
+    return run(layer, x)
 
 
 def test_it_is_among_the_families(neuron):
@@ -67,8 +70,9 @@ def test_state_dict_round_trips(neuron, per_channel, when, norm, into):
     """From a neuron in any condition into one in any condition, where shapes allow it."""
     options = {"norm": norm, "requires_grad": True}
     layer = at(make_neuron(neuron, per_channel, **options), when)
-    if norm is not None and when == "used":
-        layer.norm.running_mean += 0.5
+    if when == "used":
+        for name, buffer in layer.named_buffers():
+            buffer.add_(0.5 * name.endswith("running_mean"))
     saved = layer.state_dict()
     other = at(make_neuron(neuron, per_channel, **options), into)
     sizes = [getattr(other, d.name).shape == saved[d.name].shape for d in neuron.decays]
@@ -131,17 +135,17 @@ def test_chunks_equal_the_whole(neuron, shape, per_channel, graded, data):
     whole, chunked = (make_neuron(neuron, per_channel, graded_spike=graded, persistent_state=p) for p in (False, True))
     lengths = data.draw(strategies.chunks(shape[-1]))
     torch.manual_seed(0)
-    truth = whole(x)
+    truth = run(whole, x)
     torch.manual_seed(0)
-    assert torch.equal(torch.cat([chunked(part) for part in x.split(lengths, -1)], -1), truth)
+    assert torch.equal(torch.cat([run(chunked, part) for part in x.split(lengths, -1)], -1), truth)
 
 
 def test_reset_state_begins_anew(neuron):
     layer, x = make_neuron(neuron, persistent_state=True), spikes(2, *SPATIAL, 20)
-    first = layer(x)
-    assert not torch.equal(layer(x), first)
+    first = run(layer, x)
+    assert not torch.equal(run(layer, x), first)
     layer.reset_state()
-    assert torch.equal(layer(x), first)
+    assert torch.equal(run(layer, x), first)
 
 
 @PER_CHANNEL
@@ -172,7 +176,7 @@ def test_device_params_make_the_same_neuron_again(neuron, per_channel):
     module = inspect.getmodule(neuron)
     again = neuron(**module.neuron_params(layer.device_params))
     x = spikes(2, *SPATIAL, 50)
-    assert torch.equal(again(x), layer(x))
+    assert torch.equal(run(again, x), run(layer, x))
     for field, value in layer.device_params.items():
         np.testing.assert_array_equal(again.device_params[field], value)
 
@@ -194,16 +198,41 @@ def test_nothing_in_nothing_out(neuron, per_channel, shape):
     for persistent in (False, True):
         layer = make_neuron(neuron, per_channel, persistent_state=persistent, requires_grad=True)
         x = torch.zeros(shape, requires_grad=True)
-        y = layer(x)
+        y = run(layer, x)
         y.sum().backward()
         assert y.shape == x.grad.shape == shape
 
 
 def test_it_can_be_moved_and_cast(neuron):
     layer, x = make_neuron(neuron), spikes(2, *SPATIAL, 20)
-    truth = layer(x)
+    truth = run(layer, x)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert torch.equal(layer.to("cpu")(x), truth)
-        assert torch.equal(layer.double()(x), truth)
-        assert torch.equal(layer.float()(x), truth)
+        assert torch.equal(run(layer.to("cpu"), x), truth)
+        assert torch.equal(run(layer.double(), x), truth)
+        assert torch.equal(run(layer.float(), x), truth)
+
+
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("name", surrogate.KINDS)
+def test_named_surrogates_equal_the_same_ones_as_callables(neuron, name, graded):
+    """A name runs inside the fused pass, a callable in separate ones; the same forward, the same gradients."""
+    x = spikes(2, *SPATIAL, 150) - 0.3
+    options = {"tau_grad": 1 / neuron.surrogate.tau, "requires_grad": True, "graded_spike": graded}
+    grads = []
+    for shape in (name, partial(surrogate.bell, surrogate=name)):
+        layer, leaf = make_neuron(neuron, surrogate=shape, **options), x.clone().requires_grad_()
+        y = run(layer, leaf)
+        learnt = [p for p in layer.parameters() if p.requires_grad]
+        grads.append((y, *torch.autograd.grad((y * (x + 1)).sum(), (leaf, *learnt))))
+    (y, *fused), (z, *separate) = grads
+    assert torch.equal(y, z)
+    assert y.count_nonzero() > 10
+    for a, b in zip(fused, separate, strict=True):
+        assert b.abs().max() > 0
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
+
+
+def test_an_unknown_surrogate_is_refused(neuron):
+    with pytest.raises(ParameterError, match="surrogate"):
+        make_neuron(neuron, surrogate="sigmoid")

@@ -44,7 +44,7 @@ def launch(run, rows, T, graded, initial, extremes):
     tau, slope = 1.0, float(np.log2(np.e)) / SCALE
     run(
         cuba.backward, g_spikes, x, kept, g_x, *g_decays, *parameters, T, rows, float(SCALE), LEVEL,
-        slope, (1 - 0.01) * slope, 0.1 if graded else 0.1 / (2 * tau), graded, rows=rows,
+        slope, (1 - 0.01) * slope, 0.1 if graded else 0.1 / (2 * tau), graded, (rows + T) % 4, rows=rows,
     )  # fmt: skip
     return spikes, kept, finals, g_x, g_decays
 

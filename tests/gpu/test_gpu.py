@@ -13,7 +13,15 @@ import torch
 from lavadl_lite import kernels
 from lavadl_lite.errors import DeviceError
 from lavadl_lite.slayer import axon
-from lavadl_lite.slayer.neuron.dynamics import cuba, leaky_integrator
+from lavadl_lite.slayer.neuron.dynamics import (
+    adaptive_phase_th,
+    adaptive_threshold,
+    alif,
+    cuba,
+    delta,
+    leaky_integrator,
+    sigma,
+)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -74,6 +82,58 @@ def test_cuba_equals_cpu(shape, persistent, graded):
         return cuba.spikes(x, decay_c, decay_v, **NEURON, graded_spike=graded, **named)
 
     assert_same(spikes, leaves, exact=3)
+
+
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_alif_equals_cpu(shape, persistent, graded):
+    leaves = [drawn(shape), *(per_channel(shape, 0, 4097) for _ in range(2))]
+    leaves += [per_channel(shape, 0, 4097).detach() for _ in range(2)]
+    if persistent:
+        leaves += [torch.randn(shape[:-1]) for _ in range(4)]
+    names = "current_state", "voltage_state", "threshold_state", "refractory_state"
+
+    def spikes(x, *parameters):
+        states = dict(zip(names, parameters[4:], strict=False))
+        return alif.spikes(x, *parameters[:4], **NEURON, threshold_step=0.25, graded_spike=graded, **states)
+
+    assert_same(spikes, leaves, exact=5)
+
+
+@pytest.mark.parametrize("phase", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_adaptive_threshold_equals_cpu(shape, phase):
+    voltage, im, decay = drawn(shape).detach(), torch.randn(shape), per_channel(shape, 0, 4097).detach()
+    states = [torch.randn(shape[:-1]) for _ in range(3)]
+
+    def thresholds(device):
+        v, i, d, th, r, before = on(device, voltage, im, decay, *states)
+        rest = r, d, th, d, 0.25, 1.0, 64
+        return adaptive_phase_th.dynamics(v, i, before, *rest) if phase else adaptive_threshold.dynamics(v, *rest)
+
+    for here, there in zip(thresholds("cpu"), thresholds("cuda"), strict=True):
+        assert torch.equal(here, there.cpu())
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sigma_equals_cpu(shape, persistent):
+    states = [torch.randn(shape[:-1], dtype=torch.float64)] if persistent else []
+    assert_same(sigma.dynamics, [drawn(shape), *states], exact=2)
+
+
+@pytest.mark.parametrize("mode", itertools.product([False, True], repeat=2))
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_delta_equals_cpu(shape, persistent, mode):
+    threshold = torch.rand(shape[1]).add(0.1).requires_grad_()
+    states = [torch.randn(shape[:-1]) for _ in range(3)] if persistent else []
+    assert_same(
+        lambda x, threshold, *states: delta.dynamics(x, threshold, 64, 0.7, 1.5, *mode, *states),
+        [drawn(shape), threshold, *states],
+        exact=4,
+    )
 
 
 @pytest.mark.parametrize("threshold", [None, 1.0])
@@ -222,7 +282,7 @@ def test_fraction_of_copy_bandwidth(shape, capsys, record_property):
 
     def backward():
         i = next(turn)
-        kernels.cuba.backward(gs[i], xs[i], kept, ys[i], g_rows, g_rows, *parameters, 1e-3, 1e-5, 0.5, False, **work)
+        kernels.cuba.backward(gs[i], xs[i], kept, ys[i], g_rows, g_rows, *parameters, 1e-3, 1e-5, 0.5, False, 0, **work)
 
     copying, _ = microseconds(copy)
     per_copy = 8 * size / copying

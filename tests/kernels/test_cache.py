@@ -101,7 +101,23 @@ def calls(T, sampling_time, offset, scale, level, ones, rows):
     cuba.forward(x, y, kept, nothing, nothing, decay, decay, nothing, nothing, T, rows, scale, level, 1.0, 0.0, **size)
     states = decay, decay, nothing, nothing
     cuba.backward(
-        x, x, kept, g_x, g_rows, g_rows.copy(), *states, T, rows, scale, level, 0.1, 0.1, 0.1, np.bool_(False), **size
+        x,
+        x,
+        kept,
+        g_x,
+        g_rows,
+        g_rows.copy(),
+        *states,
+        T,
+        rows,
+        scale,
+        level,
+        0.1,
+        0.1,
+        0.1,
+        np.bool_(False),
+        0,
+        **size,
     )
 
 

@@ -36,7 +36,7 @@ def backward(g, x, kept, decays, states, scale, level, tau=1.0, height=1.0, grad
     slope = math.log2(math.e) / (tau * scale)
     cuba.backward(
         g, x, kept, g_x, g_c, g_v, *decays, *states, T, rows, float(scale), level, slope, 0.99 * slope, height, graded,
-        rows=rows, elements=x.size if elements is None else elements,
+        0, rows=rows, elements=x.size if elements is None else elements,
     )  # fmt: skip
     return g_x, g_c, g_v
 
@@ -57,7 +57,7 @@ def truth_of(case):
     return fixed_point.cuba(x, *decays, *(s if s.size else 0 for s in states), scale, level)
 
 
-@settings(max_examples=400)
+@settings(max_examples=strategies.examples(400))
 @given(cases(), st.booleans())
 def test_spikes_and_states_equal_the_integers(case, graded):
     """Spikes; what backward starts from, the states before every 64th step; the last states, after their reset."""
@@ -83,7 +83,7 @@ def test_nothing_is_kept_where_nothing_is_wanted():
     np.testing.assert_array_equal(spikes, forward(x, (x[:, 0], x[:, 0]), none, 64, 65)[0])
 
 
-@settings(max_examples=300)
+@settings(max_examples=strategies.examples(300))
 @given(cases(), st.booleans(), st.data())
 def test_chunks_equal_the_whole(case, graded, data):
     x, decays, states, scale, level = case

@@ -10,7 +10,7 @@ from lavadl_lite.kernels import fixed_point
 from lavadl_lite.kernels.fixed_point import decay_state, exp2_minus, limit_state, to_fixed, to_keep
 from lavadl_lite.kernels.vec import load, repeat, store
 from tests.reference import fixed_point as reference
-from tests.strategies import SPECIALS, generators, inputs, scales
+from tests.strategies import SPECIALS, examples, generators, inputs, scales
 
 # decay_state promises four bits more than a state has
 EDGES = np.array(
@@ -92,7 +92,7 @@ def test_decay_at_the_edges_of_its_range_for_every_decay(decay):
     np.testing.assert_array_equal(out, np.sign(product) * (np.abs(product) >> 12))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.tuples(st.integers(-(2**27), 2**27 - 1), st.integers(0, 4096)), max_size=3), generators())
 def test_decay_is_the_exact_product_toward_zero(pairs, rng):
     state = [*[s for s, _ in pairs], *rng.integers(-(2**27), 2**27, 200), *rng.integers(-(2**24), 2**24, 200)]
@@ -121,7 +121,7 @@ def test_limit_holds_24_bits_on_both_sides_alike(state):
     np.testing.assert_array_equal(lanes, truth)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(scales(), st.data())
 def test_to_fixed_is_the_clamped_product_toward_zero(scale, data):
     x = data.draw(inputs((32,), scale))
@@ -144,7 +144,7 @@ def test_to_keep_truncates_and_holds_the_decay(decay):
     assert scalars.tolist() == lanes.tolist() == truth
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.floats(0, 63.5, width=32), max_size=3), generators())
 def test_exp2_of_a_negative_number(z, rng):
     z = [*z, *rng.uniform(0, 64, 64), *np.arange(0, 64, 0.5)]

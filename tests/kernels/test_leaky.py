@@ -41,7 +41,7 @@ def cases(draw, inputs=strategies.inputs):
     return x, draw(strategies.decays((rows,))), initial, scale, draw(strategies.levels(scale) | st.just(NEVER))
 
 
-@settings(max_examples=400)
+@settings(max_examples=strategies.examples(400))
 @given(cases())
 def test_forward_equals_the_integers(case):
     x, decay, initial, scale, level = case
@@ -49,7 +49,7 @@ def test_forward_equals_the_integers(case):
     np.testing.assert_array_equal(forward(*case) * np.float64(scale), truth)
 
 
-@settings(max_examples=300)
+@settings(max_examples=strategies.examples(300))
 @given(cases(), st.data())
 def test_chunks_equal_the_whole(case, data):
     x, decay, initial, scale, level = case
@@ -121,7 +121,7 @@ def response(decay, initial, x, removed=0):
     return y
 
 
-@settings(max_examples=100)
+@settings(max_examples=strategies.examples(100))
 @given(st.integers(1, 40), st.integers(1, 140), strategies.generators())
 def test_backward_is_the_transpose_of_the_response(rows, T, rng):
     """Without a threshold the response is linear: sum(g * response(x)) = sum(backward(g) * x) for every x."""

@@ -42,14 +42,14 @@ def steps(delay, sampling_time, offset):
     return np.trunc(delay / np.float32(sampling_time)).astype(np.int64) + offset
 
 
-@settings(max_examples=300)
+@settings(max_examples=strategies.examples(300))
 @given(cases())
 def test_each_row_is_moved_by_its_whole_number_of_steps(case):
     x, *by = case
     np.testing.assert_array_equal(forward(x, *by), fixed_point.delay(x, steps(*by)))
 
 
-@settings(max_examples=300)
+@settings(max_examples=strategies.examples(300))
 @given(cases(strategies.float_inputs), strategies.generators())
 def test_backward_moves_back_and_takes_the_difference_of_the_output(case, rng):
     x, *by = case

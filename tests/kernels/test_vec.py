@@ -27,8 +27,10 @@ from lavadl_lite.kernels.vec import (
     repeat,
     select,
     store,
+    to_double,
     to_float,
     to_int,
+    to_single,
     write_quad,
 )
 from tests.strategies import SPECIALS, generators
@@ -139,6 +141,26 @@ def test_conversions():
     for results in (lanes, scalars):
         np.testing.assert_array_equal(results[:16], np.trunc(x))
         np.testing.assert_array_equal(results[16:], i.astype(np.float32))
+
+
+@njit
+def add_doubles(x, y, sums, singles):
+    total = load(x, 0) + to_double(load(y, 0))
+    store(sums, 0, total)
+    store(singles, 0, to_single(total))
+    for k in range(16):
+        total = x[k] + to_double(y[k])
+        sums[16 + k] = total
+        singles[16 + k] = to_single(total)
+
+
+@given(generators())
+def test_doubles(rng):
+    x, y = rng.normal(size=16) * 1e3, rng.choice(SPECIALS, 16)
+    sums, singles = np.zeros(32), np.zeros(32, np.float32)
+    add_doubles(x, y, sums, singles)
+    np.testing.assert_array_equal(sums, np.tile(x + y.astype(np.float64), 2))
+    np.testing.assert_array_equal(singles, sums.astype(np.float32))
 
 
 @given(generators())

@@ -6,7 +6,7 @@ A state is an integer of 24 bits with sign, a decay one of 0..4096.  One step of
 
 import numpy as np
 
-__all__ = ["LARGEST", "cuba", "delay", "leaky", "to_integer"]
+__all__ = ["LARGEST", "adaptive_threshold", "alif", "cuba", "delay", "leaky", "to_integer"]
 
 LARGEST = 2**23 - 1  # of 24 bits with sign, the same on both sides
 
@@ -66,6 +66,38 @@ def cuba(x, decay_c, decay_v, state_c, state_v, scale, level):
         voltage[:, t] = limit(shift_toward_zero(left * kept) + current[:, t])
         left = voltage[:, t] if level is None else np.where(voltage[:, t] >= level, 0, voltage[:, t])
     return current, voltage
+
+
+def adaptive_threshold(voltage, decay_th, decay_r, state_th, state_r, scale, base, rise, im=None, state_im=0):
+    """Threshold and refractory state before each step's spike, and those that the last spike leaves behind.
+
+    ``voltage`` fires at the sum of both; with ``im`` only where that has just become 0 or more.  ``base`` and ``rise``,
+    like the voltage ``(rows, T)``, are real numbers that ``scale`` makes integers.
+    """
+    base, rise = to_integer(base, scale), to_integer(rise, scale)
+    keep_th, keep_r = (np.broadcast_to(keep(d), voltage.shape[:1]) for d in (decay_th, decay_r))
+    th, r = (np.broadcast_to(to_integer(s, scale), voltage.shape[:1]) for s in (state_th, state_r))
+    voltage, before = to_integer(voltage, scale), to_integer(state_im, scale)
+    threshold, refractory = np.zeros(voltage.shape, np.int64), np.zeros(voltage.shape, np.int64)
+    for t in range(voltage.shape[1]):
+        r = refractory[:, t] = shift_toward_zero(r * keep_r)
+        th = threshold[:, t] = shift_toward_zero((th - base) * keep_th) + base
+        fired = voltage[:, t] >= th + r
+        if im is not None:
+            now = to_integer(im[:, t], scale)
+            fired, before = fired & (now >= 0) & (before < 0), now
+        r, th = limit(r + 2 * th * fired), limit(th + rise * fired)
+    return threshold, refractory, th, r
+
+
+def alif(x, decays, states, scale, base, rise):
+    """Current, voltage, threshold and refractory state, and the last two after the last spike.
+
+    ``decays`` and ``states`` are of the current, the voltage, the threshold and the refractory state.
+    """
+    current = leaky(x, decays[0], states[0], scale, None)
+    voltage = leaky(current / scale, decays[1], states[1], scale, None)
+    return current, voltage, *adaptive_threshold(voltage / scale, *decays[2:], *states[2:], scale, base, rise)
 
 
 def delay(x, steps):

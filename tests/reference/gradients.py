@@ -8,12 +8,12 @@ import torch
 
 from tests.reference import fixed_point
 
-__all__ = ["cuba", "leaky"]
+__all__ = ["alif", "cuba", "leaky"]
 
 
 def straight_through(value, truth):
     """``truth``, with the derivatives of ``value``."""
-    return value + (truth - value).detach()
+    return truth.detach() + (value - value.detach())  # this order keeps the truth exact
 
 
 def integrate(x, decay, state, truth, level):
@@ -50,9 +50,11 @@ def spike(voltage, fired, centre, tau, rho, graded):
     """``fired``, or the voltage there where spikes are graded; autograd's slope is that of the surrogate's integral."""
     above = voltage - centre
     if graded:
-        slope = rho * (tau * torch.exp(above.clamp(max=0) / tau) + above.clamp(min=0))
+        slope = rho * torch.where(above >= 0, above + tau, tau * torch.exp(above.clamp(max=0) / tau))
         return straight_through(slope, (voltage * fired).detach())
-    slope = rho / 2 * torch.sign(above) * (1 - torch.exp(-above.abs() / tau))
+    # with a slope at 0 too, where a voltage may stand that equals its threshold
+    upper, lower = 1 - torch.exp(-above.clamp(min=0) / tau), torch.exp(above.clamp(max=0) / tau) - 1
+    slope = rho / 2 * torch.where(above >= 0, upper, lower)
     return straight_through(slope, fired)
 
 
@@ -65,3 +67,17 @@ def cuba(x, decay_c, decay_v, state_c, state_v, scale, threshold, tau, rho, grad
     current = integrate(x, decay_c, start(state_c, scale), current, None)
     voltage = integrate(current, decay_v, start(state_v, scale), voltage, level / scale)
     return spike(voltage, fired, threshold + 0.01 / scale, tau, rho, graded), current, voltage
+
+
+def alif(x, decays, states, scale, threshold, step, tau, rho, graded=False):
+    """Spikes, current, voltage, threshold and refractory state of neurons that fire where the voltage reaches both.
+
+    ``decays`` and ``states`` are of all four states; only those of current and voltage have gradients.
+    """
+    arrays = numbers(x), [numbers(d) for d in decays], [numbers(s) for s in states]
+    truth = fixed_point.alif(*arrays, scale, threshold, step)
+    current, voltage, level, refractory, *_ = (exact(s, scale) for s in truth)
+    fired = (voltage >= level + refractory).to(torch.float64)
+    current = integrate(x, decays[0], start(states[0], scale), current, None)
+    voltage = integrate(current, decays[1], start(states[1], scale), voltage, None)
+    return spike(voltage, fired, level + refractory, tau, rho, graded), current, voltage, level, refractory

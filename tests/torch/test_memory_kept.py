@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lavadl_lite.kernels import memory
-from lavadl_lite.slayer.neuron import cuba
+from lavadl_lite.slayer.neuron import adrf, adrf_iz, alif, cuba, rf, rf_iz
+from tests.contracts.families import make_neuron
 
 ROWS = (4, 48)  # samples, channels
 
@@ -38,6 +39,29 @@ def test_input_and_a_quarter_byte_per_element(steps, shared, graded):
     assert kept <= 4 * x.numel() + 0.25 * x.numel()
     y.sum().backward()
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("steps", [64, 65, 100, 300])
+def test_an_adaptive_neuron_keeps_two_states_more(steps):
+    neuron = alif.Neuron(1, 0.25, 0.3, 0.1, 0.2, 0.5, requires_grad=True)
+    x = torch.randn(*ROWS, steps, requires_grad=True)
+    y, kept = kept_bytes(neuron, x)
+    assert 4 * x.numel() <= kept <= 4 * x.numel() + 0.5 * x.numel()
+    y.sum().backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("steps", [64, 65, 100, 300])
+@pytest.mark.parametrize("neuron", [rf, rf_iz, adrf, adrf_iz], ids=lambda module: module.Neuron.type_name)
+def test_a_complex_neuron_keeps_its_inputs(neuron, steps):
+    layer = make_neuron(neuron.Neuron, requires_grad=True)
+    inputs = [torch.randn(*ROWS, steps, requires_grad=True) for _ in range(2)]
+    y, kept = kept_bytes(layer, inputs)
+    size = sum(x.numel() for x in inputs)
+    # a state of 8 or 16 bytes for every 64 steps of both inputs, and the initial ones with the adaptation's decays
+    assert 4 * size <= kept <= 4 * size + 0.125 * size + 24 * ROWS[0] * ROWS[1]
+    y.sum().backward()
+    assert all(x.grad is not None for x in inputs)
 
 
 def test_nothing_is_kept_without_a_gradient():

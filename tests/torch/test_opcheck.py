@@ -6,11 +6,30 @@ import pytest
 import torch
 from torch.library import opcheck
 
-from lavadl_lite.slayer.neuron.dynamics import cuba, leaky_integrator
+from lavadl_lite.slayer.neuron.dynamics import (
+    adaptive_threshold,
+    alif,
+    cuba,
+    delta,
+    leaky_integrator,
+    resonate,
+    resonator,
+    sigma,
+)
 
 delay = importlib.import_module("lavadl_lite.slayer.axon.delay")  # by its name the package offers the function
 
-OPS = {"cuba": cuba._cuba, "leaky": leaky_integrator._leaky, "shift": delay._shift}
+OPS = {
+    "alif": alif._alif,
+    "cuba": cuba._cuba,
+    "leaky": leaky_integrator._leaky,
+    "resonate": resonate._resonate,
+    "resonator": resonator._resonator,
+    "shift": delay._shift,
+    "sigma": sigma._sigma,
+    "delta": delta._delta,
+}
+WITHOUT_GRADIENT = {"adaptive_threshold": adaptive_threshold._adaptive_threshold}
 SHAPES = [(2, 3, 70), (1, 17, 64), (4, 1), (0, 3, 5), (2, 3, 0)]
 NONE = torch.zeros(0)
 
@@ -31,16 +50,41 @@ def forward_inputs(name, shape, grad):
     elif name == "shift":
         yield x, decays(*rows, grad=grad), 64.0, 1, 1.0
         yield x, decays(*rows, grad=False), 64.0, 0, 0.5
+    elif name == "alif":
+        numbers = 4096, 5000, 1000, 1.0, 0.1, True, 2
+        for states in ([NONE] * 4, [values(*rows, grad=False) for _ in range(4)]):
+            final = states[0] is not NONE
+            trained = [decays(*rows, grad=grad) for _ in range(2)]
+            yield x, *trained, *[decays(*rows, grad=False) for _ in range(2)], *states, *numbers, grad, final
+    elif name == "resonator":
+        states = [values(*rows, grad=grad) for _ in range(2)]
+        for reset in ((2**31 - 1, 0), (5000, 4999)):
+            yield x, values(*shape, grad=grad), *[decays(*rows, grad=grad) for _ in range(2)], *states, 4096, *reset
+    elif name == "resonate":
+        turn = [decays(*rows, grad=grad) for _ in range(2)]
+        for adaptive in (False, True):
+            slow = decays(2, *rows, grad=False) if adaptive else NONE
+            numbers = 4096, 5000, 1000, 1.0, 0.1, not adaptive, adaptive, True, 1, grad, adaptive
+            yield x, values(*shape, grad=grad), *turn, slow, values(4, *rows, grad=False), *numbers
+    elif name == "sigma":
+        yield x, NONE.double(), False
+        yield x, values(*rows, grad=False).double(), True
+    elif name == "delta":
+        for states in (NONE, values(3, *rows, grad=False)):
+            yield x, values(*rows, grad=False).abs().requires_grad_(grad), states, 64, True, False, 0.7, 1.5
+            yield x, values(*rows, grad=False).abs(), states, 64, False, True, 0.7, 1.5
     else:
         numbers = 4096, 5000, 1.0, 0.1, 1.2
         for states in ((NONE, NONE), (values(*rows, grad=False), values(*rows, grad=False))):
             final = states[0] is not NONE
-            yield x, decays(*rows, grad=grad), decays(*rows, grad=grad), *states, *numbers, final, grad, final
+            yield x, decays(*rows, grad=grad), decays(*rows, grad=grad), *states, *numbers, final, 0, grad, final
 
 
 def backward_inputs(name, shape):
     """Without gradients: a second derivative is refused, and opcheck would ask for one."""
+    from lavadl_lite.kernels import alif as alif_kernel
     from lavadl_lite.kernels import cuba as kernel
+    from lavadl_lite.kernels import resonate as resonate_kernel
 
     rows = shape[:-1]
     grad, x = values(*shape, grad=False), values(*shape, grad=False)
@@ -50,10 +94,30 @@ def backward_inputs(name, shape):
     elif name == "shift":
         yield grad, x, decay, 64.0, 1, 1.0
         yield grad, NONE, decay, 64.0, 0, 1.0
+    elif name == "alif":
+        kept = torch.zeros(alif_kernel.checkpoints(state.numel(), shape[-1]), dtype=torch.int32)
+        for states in ([NONE] * 4, [state] * 4):
+            yield grad, x, kept, *[decay] * 4, *states, 4096, 5000, 1000, 1.0, 0.1, False, 3
+    elif name == "resonator":
+        for reset in ((2**31 - 1, 0), (5000, 4999)):
+            yield grad, -grad, x, -x, decay, decay, state, state, 4096, *reset
+    elif name == "resonate":
+        for adaptive in (False, True):
+            slow = decays(2, *rows, grad=False) if adaptive else NONE
+            kept = resonate_kernel.checkpoints(state.numel(), shape[-1], adaptive)
+            kept = torch.zeros(kept, dtype=torch.int32)
+            numbers = 4096, 5000, 1000, 1.0, 0.1, adaptive, adaptive, False, 0
+            yield grad, x, -x, kept, decay, decay, slow, values(4, *rows, grad=False), *numbers
+    elif name == "sigma":
+        yield (grad,)
+    elif name == "delta":
+        for states in (NONE, values(3, *rows, grad=False)):
+            yield grad, x, decay + 1, states, 64, True, False, 0.7, 1.5
+            yield grad, NONE, decay + 1, states, 64, False, True, 0.7, 1.5
     else:
         kept = torch.zeros(kernel.checkpoints(state.numel(), shape[-1]), dtype=torch.int32)
         for states in ((NONE, NONE), (state, state)):
-            yield grad, x, kept, decay, decay, *states, 4096, 5000, 1.0, 0.1, 1.2, False
+            yield grad, x, kept, decay, decay, *states, 4096, 5000, 1.0, 0.1, 1.2, False, 0
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -71,6 +135,16 @@ def test_backward(name, shape):
         opcheck(OPS[name].compiled_backward, inputs)
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", WITHOUT_GRADIENT)
+def test_an_op_without_gradient(name, shape):
+    x, rows = values(*shape, grad=False), shape[:-1]
+    parameters = [decays(*rows, grad=False) for _ in range(2)] + [values(*rows, grad=False) for _ in range(2)]
+    for second in ((NONE, NONE), (values(*shape, grad=False), values(*rows, grad=False))):
+        opcheck(WITHOUT_GRADIENT[name].compiled, (x, second[0], *parameters, second[1], 4096, 5000, 1000))
+
+
 def test_every_op_is_checked():
     ours = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("lavadl_lite::")}
-    assert ours == {f"lavadl_lite::{name}{end}" for name in OPS for end in ("", "_backward")}
+    with_gradient = {f"lavadl_lite::{name}{end}" for name in OPS for end in ("", "_backward")}
+    assert ours == with_gradient | {f"lavadl_lite::{name}" for name in WITHOUT_GRADIENT}

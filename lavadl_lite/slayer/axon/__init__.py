@@ -1,5 +1,6 @@
-"""What happens to spikes on their way: delays."""
+"""What happens to spikes on their way: delays, and the encoding of changes."""
 
 from .delay import Delay, delay
+from .delta import Delta
 
-__all__ = ["Delay", "delay"]
+__all__ = ["Delay", "Delta", "delay"]

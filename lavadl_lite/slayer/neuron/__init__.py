@@ -1,8 +1,28 @@
 """Neurons: dynamics with parameters, states and a spike function; one module for each family."""
 
-from . import cuba, dynamics, norm
+from . import adrf, adrf_iz, alif, cuba, dynamics, norm, rf, rf_iz, sigma_delta
 from .dropout import Dropout
 
-__all__ = ["FAMILIES", "Dropout", "cuba", "dynamics", "norm"]
+__all__ = [
+    "FAMILIES",
+    "Dropout",
+    "adrf",
+    "adrf_iz",
+    "alif",
+    "cuba",
+    "dynamics",
+    "norm",
+    "rf",
+    "rf_iz",
+    "sigma_delta",
+]
 
-FAMILIES = (cuba.Neuron,)
+FAMILIES = (
+    cuba.Neuron,
+    alif.Neuron,
+    rf.Neuron,
+    rf_iz.Neuron,
+    adrf.Neuron,
+    adrf_iz.Neuron,
+    sigma_delta.Neuron,
+)

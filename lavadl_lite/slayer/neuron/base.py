@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ... import kernels
 from ...errors import ParameterError, ShapeError
+from ..spike.surrogate import Shape, check
 from ..utils.quantize import quantize
 from .spec import Decay, State, Surrogate
 
@@ -65,6 +66,8 @@ class AbstractNeuron(torch.nn.Module):
         Whether decays are trained.
     graded_spike : bool
         Send the state in place of 1.
+    surrogate : str or callable
+        Shape of the surrogate derivative.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class AbstractNeuron(torch.nn.Module):
         persistent_state: bool,
         requires_grad: bool,
         graded_spike: bool,
+        surrogate: Shape = "exponential",
     ) -> None:
         super().__init__()
         self.p_scale = _P_SCALE
@@ -108,6 +112,8 @@ class AbstractNeuron(torch.nn.Module):
         self.persistent_state = bool(persistent_state)
         self.requires_grad = bool(requires_grad)
         self.graded_spike = bool(graded_spike)
+        check(surrogate)
+        self.surrogate_shape: Any = surrogate
         if not (dropout is None or callable(dropout)):
             raise ParameterError(f"expected dropout to be a module, got {dropout!r}")
         self.drop = dropout
@@ -119,13 +125,15 @@ class AbstractNeuron(torch.nn.Module):
 
     # ------------------------------------------------------------------------------------------------- parameters
     def _declare(self, **values: Parameter) -> None:
-        """Register the family's decays, given as fractions."""
+        """Register those of the family's decays that are given, as fractions."""
         for decay in self.decays:
-            start = self._start(decay.name, values[decay.name])
+            if decay.name not in values:
+                continue
+            start = self._start(decay.name, values[decay.name], decay.spread)
             trainable = self.requires_grad and decay.trainable
             self.register_parameter(decay.name, torch.nn.Parameter(start, requires_grad=trainable))
 
-    def _start(self, name: str, value: Parameter) -> Tensor:
+    def _start(self, name: str, value: Parameter, spread: bool = True) -> Tensor:
         if isinstance(value, np.ndarray | Tensor) and value.ndim == 1 and len(value) > 1:
             start = torch.as_tensor(value, dtype=torch.float32).detach().clone()
             if not bool(((start >= 0) & (start <= 1)).all()):
@@ -141,7 +149,7 @@ class AbstractNeuron(torch.nn.Module):
         if not 0 <= low <= high <= 1:
             raise ParameterError(f"expected {name} in 0..1, got {value!r}")
         if not self.shared_param:
-            if not isinstance(value, tuple | list):
+            if spread and not isinstance(value, tuple | list):
                 low, high = low * (1 - _SPREAD), high * (1 + _SPREAD)  # what is drawn above 1 is held to it
             self._spread[name] = low, high
         return torch.tensor([self.p_scale * low], dtype=torch.float32)
@@ -181,7 +189,7 @@ class AbstractNeuron(torch.nn.Module):
             self.materialize(shape[1:-1])
         elif shape[1:-1] != self.shape:
             raise ShapeError(f"expected an input (N, {', '.join(map(str, self.shape))}, T), got shape {tuple(shape)}")
-        if self.persistent_state and getattr(self, self.states[0].name).shape != shape[:-1]:
+        if self.persistent_state and self.states and getattr(self, self.states[0].name).shape != shape[:-1]:
             for state in self.states:
                 held = getattr(self, state.name)
                 start = held if held.shape[0] == shape[0] else self._initial(state).to(held.device)
@@ -297,10 +305,12 @@ class AbstractIntegrator(AbstractNeuron):
         persistent_state: bool,
         requires_grad: bool,
         graded_spike: bool,
+        surrogate: Shape = "exponential",
     ) -> None:
         super().__init__(
-            threshold, tau_grad, scale_grad, scale, dropout, shared_param, persistent_state, requires_grad, graded_spike
-        )
+            threshold, tau_grad, scale_grad, scale, dropout, shared_param, persistent_state, requires_grad,
+            graded_spike, surrogate,
+        )  # fmt: skip
         if not (norm is None or callable(norm)):
             raise ParameterError(f"expected norm to be a class or function that makes a module, got {norm!r}")
         made: Any = None if norm is None else norm()

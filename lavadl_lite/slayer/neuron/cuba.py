@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..spike import Spike
+from ..spike.surrogate import Shape
 from ..utils.quantize import quantize
 from .base import AbstractIntegrator, Parameter
 from .dynamics import cuba, leaky_integrator
@@ -72,6 +73,10 @@ class Neuron(AbstractIntegrator):
         Train the decays.
     graded_spike : bool
         Send the voltage in place of 1.
+    surrogate : str or callable
+        Shape of the surrogate derivative: ``"exponential"``, ``"fast_sigmoid"``, ``"arctan"``, ``"triangle"``, or a
+        function of the distance to the threshold, see :func:`~lavadl_lite.slayer.spike.surrogate.bell`.  A function
+        runs in separate passes.
 
     Raises
     ------
@@ -113,10 +118,12 @@ class Neuron(AbstractIntegrator):
         persistent_state: bool = False,
         requires_grad: bool = False,
         graded_spike: bool = False,
+        *,
+        surrogate: Shape = "exponential",
     ) -> None:
         super().__init__(
             threshold, tau_grad, scale_grad, scale, norm, dropout, shared_param, persistent_state, requires_grad,
-            graded_spike,
+            graded_spike, surrogate,
         )  # fmt: skip
         self._declare(current_decay=current_decay, voltage_decay=voltage_decay)
         self.threshold_eps = 0.01 / self.s_scale
@@ -188,7 +195,15 @@ class Neuron(AbstractIntegrator):
         """Spikes of a voltage that :meth:`dynamics` returned, after dropout."""
         level = self._threshold + 1 / self.s_scale  # the first state above the threshold
         spike = Spike.apply(
-            voltage, level, self._tau, self._rho, self.graded_spike, 0, 1, self._threshold + self.threshold_eps
+            voltage,
+            level,
+            self._tau,
+            self._rho,
+            self.graded_spike,
+            0,
+            1,
+            self._threshold + self.threshold_eps,
+            self.surrogate_shape,
         )
         if self.persistent_state and voltage.shape[-1]:
             self.voltage_state = leaky_integrator.persistent_state(self.voltage_state, spike.detach()[..., -1].float())
@@ -207,12 +222,12 @@ class Neuron(AbstractIntegrator):
             0 and 1, or voltages where spikes are graded.
         """
         x = self._ready(input)
-        if self.norm is not None:
+        if self.norm is not None or callable(self.surrogate_shape):
             return self.spike(self._integrated(x, spiking=True)[1]).to(input.dtype)
-        states = (self.current_state, self.voltage_state) if self.persistent_state else ()
+        current, voltage = (self.current_state, self.voltage_state) if self.persistent_state else (None, None)
         spikes, *final = cuba.spikes(
             x, quantize(self.current_decay), quantize(self.voltage_decay), self.s_scale, self._threshold,
-            self._tau, self._rho, self.graded_spike, *states,
+            self._tau, self._rho, self.graded_spike, current, voltage, self.surrogate_shape,
         )  # fmt: skip
         if self.persistent_state and x.shape[-1]:
             self.current_state, self.voltage_state = final

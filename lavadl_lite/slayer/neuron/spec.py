@@ -17,11 +17,14 @@ class Decay:
         Its name in ``device_params`` and in the exchange format.
     trainable : bool
         Whether it has a gradient; a decay without one is kept in the ``state_dict`` but never trained.
+    spread : bool
+        Whether one number, given for values by channel, is spread by 1 % among them.
     """
 
     name: str
     field: str
     trainable: bool = True
+    spread: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ParameterError
+from .surrogate import bell, check
 
 __all__ = ["Spike"]
 
@@ -37,6 +38,8 @@ class Spike(torch.autograd.Function):
         What a graded spike is divided by.
     centre : float or Tensor, optional
         Where the surrogate is centred, if not at ``threshold``.
+    surrogate : str or callable, optional
+        What stands for the exponential above, see :func:`.surrogate.bell`.
 
     Returns
     -------
@@ -45,7 +48,7 @@ class Spike(torch.autograd.Function):
     Raises
     ------
     ParameterError
-        If ``tau_rho`` is not above 0.
+        If ``tau_rho`` is not above 0, or there is no such ``surrogate``.
 
     References
     ----------
@@ -53,7 +56,10 @@ class Spike(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(voltage, threshold, tau_rho, scale_rho, graded_spike, voltage_last, scale, centre=None):
+    def forward(
+        voltage, threshold, tau_rho, scale_rho, graded_spike, voltage_last, scale, centre=None, surrogate="exponential"
+    ):
+        check(surrogate)
         if not tau_rho > 0:
             raise ParameterError(f"expected tau_rho above 0, got {tau_rho}")
         spike = (voltage >= threshold).to(voltage.dtype)
@@ -63,6 +69,7 @@ class Spike(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         voltage, threshold, ctx.tau, ctx.rho, ctx.graded = inputs[:5]
         centre = inputs[7] if len(inputs) > 7 and inputs[7] is not None else threshold
+        ctx.surrogate = inputs[8] if len(inputs) > 8 else "exponential"
         ctx.centre = None if isinstance(centre, Tensor) else centre
         ctx.save_for_backward(voltage, *([centre] if isinstance(centre, Tensor) else []))
         ctx.inputs = len(inputs)
@@ -72,7 +79,7 @@ class Spike(torch.autograd.Function):
         voltage, *centre = ctx.saved_tensors
         above = voltage - (centre[0] if centre else ctx.centre)
         if ctx.graded:
-            slope = ctx.rho * torch.exp(above.clamp(max=0) / ctx.tau)
+            slope = ctx.rho * bell(above.clamp(max=0) / ctx.tau, ctx.surrogate)
         else:
-            slope = ctx.rho / (2 * ctx.tau) * torch.exp(-above.abs() / ctx.tau)
+            slope = ctx.rho / (2 * ctx.tau) * bell(above / ctx.tau, ctx.surrogate)
         return (grad * slope, *[None] * (ctx.inputs - 1))

@@ -2,20 +2,51 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import ParameterError
 
-__all__ = ["AbstractLayer", "Hook"]
+__all__ = ["AbstractLayer", "Hook", "integers"]
 
 Hook = Callable[..., Tensor]
 
 # torch.nn.utils.parametrizations.weight_norm's names, and those of lava-dl, which we write
 _PARAMETRIZED = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+
+
+def integers(
+    value: int | Sequence[int], name: str, forms: str = "an int", lengths: tuple[int, ...] = (), smallest: int = 1
+) -> tuple[int, ...]:
+    """One integer, or several of them, as a tuple; NumPy's are integers too, truth values are not.
+
+    Parameters
+    ----------
+    value : int or sequence of int
+        One integer gives a tuple of length 1.
+    name, forms : str
+        What an error names: the argument, and the forms that it takes.
+    lengths : tuple of int
+        Lengths that a sequence may have; without, only an int is taken.
+    smallest : int
+        Smallest integer that is taken.
+
+    Raises
+    ------
+    ParameterError
+        For anything else.
+    """
+    values = tuple(value) if isinstance(value, Sequence) else (value,)
+    whole = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values)
+    if not whole or (isinstance(value, Sequence) and len(values) not in lengths):
+        raise ParameterError(f"expected {name} to be {forms}, got {value!r}")
+    if min(values) < smallest:
+        raise ParameterError(f"expected {name} of {smallest} or more, got {value!r}")
+    return tuple(int(v) for v in values)
 
 
 class AbstractLayer(torch.nn.Module):
@@ -24,11 +55,11 @@ class AbstractLayer(torch.nn.Module):
     Parameters
     ----------
     shape : tuple of int
-        Shape of the weight, output channels first, with a trailing 1 for time.
+        Shape of the weight, with a trailing 1 for time.
     weight_scale : float
         Factor of the initial weights.
     weight_norm : bool
-        Train a gain and a direction for each output channel in place of the weight.
+        Train a gain and a direction for each entry of the weight's first axis in place of the weight.
     pre_hook_fx : callable, optional
         Applied to the weight before each use, such as a quantisation.
 
@@ -48,8 +79,6 @@ class AbstractLayer(torch.nn.Module):
         super().__init__()
         if not math.isfinite(weight_scale):
             raise ParameterError(f"expected a finite weight_scale, got {weight_scale}")
-        if min(shape) < 1:
-            raise ParameterError(f"expected sizes of 1 or more, got a weight of shape {shape}")
         self.weight = torch.nn.Parameter(torch.empty(shape))
         torch.nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if weight_scale != 1:
@@ -73,7 +102,7 @@ class AbstractLayer(torch.nn.Module):
         return "weight_g" in self._parameters
 
     def enable_weight_norm(self) -> None:
-        """Train a gain and a direction for each output channel, which give the weight that is there now."""
+        """Train gains and directions, a pair for each entry of the first axis, which give the weight of now."""
         if self.weight_norm_enabled:
             return
         weight = self.weight.detach()

@@ -1,24 +1,17 @@
-"""Real synapses: what they compute and their geometry."""
+"""Real synapses; those whose kernel moves over a plane are in files of their own."""
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ... import kernels
-from ...errors import ParameterError, ShapeError
-from .base import AbstractLayer, Hook
+from ...errors import ShapeError
+from .base import AbstractLayer, Hook, integers
+from .conv import Conv, ConvTranspose
+from .pool import Pool, Unpool
 
-__all__ = ["Dense"]
-
-
-def _sizes(value: int | Sequence[int], name: str) -> tuple[int, ...]:
-    sizes = tuple(value) if isinstance(value, Sequence) else (value,)
-    integers = all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in sizes)
-    if not integers or len(sizes) not in (1, 2, 3):
-        raise ParameterError(f"expected {name} to be an int, (W, H) or (W, H, C), got {value!r}")
-    return tuple(int(v) for v in sizes)
+__all__ = ["Conv", "ConvTranspose", "Dense", "Pool", "Unpool"]
 
 
 class Dense(AbstractLayer):
@@ -56,10 +49,8 @@ class Dense(AbstractLayer):
         weight_norm: bool = False,
         pre_hook_fx: Hook | None = None,
     ) -> None:
-        sizes = _sizes(in_neurons, "in_neurons")
-        (out,) = _sizes(out_neurons, "out_neurons") if not isinstance(out_neurons, Sequence) else (None,)
-        if out is None:
-            raise ParameterError(f"expected out_neurons to be an int, got {out_neurons!r}")
+        sizes = integers(in_neurons, "in_neurons", "an int, (W, H) or (W, H, C)", (1, 2, 3))
+        (out,) = integers(out_neurons, "out_neurons")
         width, height, channels = (1, 1, sizes[0]) if len(sizes) == 1 else (*sizes, 1)[:3]
         super().__init__((out, channels, height, width, 1), weight_scale, weight_norm, pre_hook_fx)
         self.in_channels, self.out_channels = channels, out

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavadl_lite.errors import ParameterError
-from lavadl_lite.slayer.spike import Spike
+from lavadl_lite.slayer.spike import Spike, surrogate
 from tests import strategies
 from tests.reference import gradients
 
@@ -83,3 +83,46 @@ def test_a_surrogate_without_width_is_refused(tau):
     """A threshold of 0 gave lava-dl's neurons tau = 0 and gradients of NaN."""
     with pytest.raises(ParameterError, match="expected tau_rho above 0"):
         Spike.apply(torch.ones(3), 1.0, tau, 1, False, 0, 1)
+
+
+# --------------------------------------------------------------------------------------------- shapes of the surrogate
+def slope_by_integral(name, distance):
+    """What each name promises, as the derivative by autograd of a function that is easier to get right."""
+    d = distance.clone().requires_grad_()
+    a = d.abs()
+    integral = {
+        "exponential": lambda: d.sign() * (1 - torch.exp(-a)),
+        "fast_sigmoid": lambda: d / (1 + a),
+        "arctan": lambda: torch.atan(d),
+        "triangle": lambda: torch.where(a < 1, d - d * a / 2, d.sign() / 2),
+    }[name]()
+    return torch.autograd.grad(integral.sum(), d)[0]
+
+
+@pytest.mark.parametrize("name", surrogate.KINDS)
+def test_named_surrogates_are_what_they_say(name):
+    distance = torch.linspace(-3, 3, 61, dtype=torch.float64) + 0.013
+    torch.testing.assert_close(surrogate.bell(distance, name), slope_by_integral(name, distance))
+    assert surrogate.bell(torch.zeros(1), name) == 1
+
+
+@pytest.mark.parametrize("name", surrogate.KINDS)
+@pytest.mark.parametrize("graded", [False, True])
+def test_surrogates_are_finite_far_from_the_threshold(name, graded):
+    voltage = torch.tensor([-1e4, -1.0, 0.0, 1.0, 1e4], requires_grad=True)
+    Spike.apply(voltage, 0.5, 1e-3, 1.0, graded, 0, 1, None, name).sum().backward()
+    assert torch.isfinite(voltage.grad).all()
+    assert (voltage.grad >= 0).all()
+    if name in ("fast_sigmoid", "arctan"):  # their tails never end
+        assert (voltage.grad > 0).all()
+
+
+def test_a_callable_takes_the_distance_with_its_sign():
+    voltage = torch.tensor([-1.0, 2.0], requires_grad=True)
+    Spike.apply(voltage, 1.0, 0.5, 3.0, False, 0, 1, None, lambda distance: 10 + distance).sum().backward()
+    assert voltage.grad.tolist() == [3 * (10 - 4), 3 * (10 + 2)]
+
+
+def test_an_unknown_surrogate_is_refused():
+    with pytest.raises(ParameterError, match="exponential, fast_sigmoid, arctan, triangle"):
+        Spike.apply(torch.zeros(2), 1.0, 1.0, 1.0, False, 0, 1, None, "sigmoid")

@@ -216,9 +216,9 @@ def test_arrays_are_refused():
 @pytest.mark.parametrize(
     ("words", "arguments"),
     [
-        ("sizes of 1 or more", (0, 3)),
-        ("sizes of 1 or more", (3, 0)),
-        ("sizes of 1 or more", ((4, -1), 3)),
+        ("expected in_neurons of 1 or more, got 0", (0, 3)),
+        ("expected out_neurons of 1 or more, got 0", (3, 0)),
+        (r"expected in_neurons of 1 or more, got \(4, -1\)", ((4, -1), 3)),
         ("expected in_neurons to be an int", (2.0, 3)),
         ("expected in_neurons to be an int", (None, 3)),
         ("expected in_neurons to be an int", (True, 3)),

@@ -1,5 +1,27 @@
 """The functional layer: recurrences as differentiable functions, one file each; neurons hold the parameters."""
 
-from . import cuba, leaky_integrator
+from . import (
+    adaptive_phase_th,
+    adaptive_resonator,
+    adaptive_threshold,
+    alif,
+    cuba,
+    delta,
+    leaky_integrator,
+    resonate,
+    resonator,
+    sigma,
+)
 
-__all__ = ["cuba", "leaky_integrator"]
+__all__ = [
+    "adaptive_phase_th",
+    "adaptive_resonator",
+    "adaptive_threshold",
+    "alif",
+    "cuba",
+    "delta",
+    "leaky_integrator",
+    "resonate",
+    "resonator",
+    "sigma",
+]

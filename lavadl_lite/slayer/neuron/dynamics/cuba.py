@@ -27,6 +27,7 @@ def _forward(
     height: float,
     centre: float,
     graded: bool,
+    kind: int,
     keep: bool,
     final: bool,
 ) -> _Four:
@@ -45,7 +46,7 @@ def _forward(
 
 
 def _fake_forward(
-    x, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded, keep, final
+    x, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded, kind, keep, final
 ):  # fmt: skip
     T, rows = x.shape[-1], math.prod(x.shape[:-1])
     kept = x.new_empty(kernels.cuba.checkpoints(rows, T, x.device.type) if keep else 0, dtype=torch.int32)
@@ -67,21 +68,22 @@ def _backward(
     height: float,
     centre: float,
     graded: bool,
+    kind: int,
 ) -> _Three:
     launch = kernels.launch
     x, grad, T, rows = launch.ready(x), launch.ready(grad), x.shape[-1], math.prod(x.shape[:-1])
     g_x, g_c, g_v = launch.empty(x.shape, x), x.new_empty(x.shape[:-1]), x.new_empty(x.shape[:-1])
-    slope = math.log2(math.e) / (tau * scale)
+    slope = kernels.kinds.slope_of(kind, tau, scale)
     offset = (level - centre * scale) * slope
     parameters = [launch.ready(p) for p in (decay_c, decay_v, state_c, state_v)]
     kernels.cuba.backward(
-        grad, x, kept, g_x, g_c, g_v, *parameters, T, rows, float(scale), level, slope, offset, height, graded,
+        grad, x, kept, g_x, g_c, g_v, *parameters, T, rows, float(scale), level, slope, offset, height, graded, kind,
         rows=rows, elements=x.numel(),
     )  # fmt: skip
     return g_x, g_c, g_v
 
 
-def _fake_backward(grad, x, kept, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded):
+def _fake_backward(grad, x, kept, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded, kind):
     return x.new_empty(x.shape), x.new_empty(x.shape[:-1]), x.new_empty(x.shape[:-1])
 
 
@@ -91,7 +93,7 @@ def _setup_context(ctx, inputs, output):
     ctx.mark_non_differentiable(*rest)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(x, rest[0], decay_c, decay_v, state_c, state_v)
-    ctx.numbers = numbers[:6]
+    ctx.numbers = numbers[:-2]
 
 
 def _arguments_of_backward(ctx, grad, *_):
@@ -100,7 +102,7 @@ def _arguments_of_backward(ctx, grad, *_):
 
 
 _cuba = torch_op(
-    "cuba", _forward, _fake_forward, _backward, _fake_backward, _setup_context, _arguments_of_backward, inputs=13
+    "cuba", _forward, _fake_forward, _backward, _fake_backward, _setup_context, _arguments_of_backward, inputs=14
 )  # fmt: skip
 
 
@@ -115,6 +117,7 @@ def spikes(
     graded_spike: bool = False,
     current_state: Tensor | None = None,
     voltage_state: Tensor | None = None,
+    surrogate: str = "exponential",
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Spikes of current-based leaky integrate-and-fire neurons, all time steps at once.
 
@@ -143,6 +146,9 @@ def spikes(
     current_state, voltage_state : Tensor, optional
         States before the first step, one for all rows or of shape ``input.shape[:-1]``; 0 if absent.  They carry no
         gradient.
+    surrogate : str
+        Shape of the surrogate: the exponential above, or ``"fast_sigmoid"``, ``"arctan"`` or ``"triangle"``, see
+        :func:`.spike.surrogate.bell`.
 
     Returns
     -------
@@ -183,6 +189,6 @@ def spikes(
     height = scale_rho if graded_spike else scale_rho / (2 * tau_rho)
     out, _, final_c, final_v = _cuba(
         x, decay_c, decay_v, state_c, state_v, scale, level, tau_rho, height, threshold + 0.01 / scale, graded_spike,
-        keep, persistent,
+        kernels.kinds.kind_of(surrogate), keep, persistent,
     )  # fmt: skip
     return out.to(input.dtype), final_c, final_v

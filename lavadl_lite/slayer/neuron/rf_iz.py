@@ -1,0 +1,201 @@
+"""The resonate-and-fire neuron of Izhikevich, reset by its spikes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..spike import Spike
+from ..spike.surrogate import Shape
+from ..utils.quantize import quantize
+from .base import Parameter
+from .dynamics import resonator
+from .resonator import AbstractResonator, rotation_params
+from .spec import Decay, State, Surrogate
+
+__all__ = ["Neuron", "neuron_params"]
+
+
+def neuron_params(device_params: dict[str, Any], scale: int = 1 << 6, p_scale: int = 1 << 12) -> dict[str, Any]:
+    """Constructor arguments of the neuron that a device runs with ``device_params``.
+
+    Parameters
+    ----------
+    device_params : dict
+        ``vThMant``, ``sinDecay`` and ``cosDecay``,
+        decays as integers or as arrays (C,); other keys are left alone.
+    scale, p_scale : int
+        Integers that stand for 1.0 of a threshold and of a decay.
+
+    Returns
+    -------
+    dict
+        ``threshold``, ``period`` and ``decay``.
+    """
+    return {
+        "threshold": device_params["vThMant"] / scale,
+        **rotation_params(device_params, p_scale),
+    }
+
+
+class Neuron(AbstractResonator):
+    r"""Resonate-and-fire neuron of Izhikevich, reset by its spikes.
+
+    .. math::
+        z[t] &= (1 - d)\,e^{2\pi i / p}\,z[t-1] + x[t], \qquad z = a + b\,i \\
+        s[t] &= [b[t] \ge \vartheta]
+
+    State and factors are integers with 12 fractional bits, products are rounded toward zero each by itself, states are
+    held in 24 bits: the arithmetic of Loihi 2.  After a spike :math:`a = 0`, and
+    :math:`b` is one unit below the threshold.
+
+    Parameters
+    ----------
+    threshold : float
+        Firing threshold, 0 or more, rounded down to a multiple of ``1 / scale``.
+    period : float, (float, float) or array of shape (C,)
+        Steps of a turn, 4 or more.  With ``shared_param=False`` a pair gives the range of the channels' values, and one
+        number a range of 1 % about it; see ``log_init``.  An array gives each channel its own.
+    decay : float, (float, float) or array of shape (C,)
+        Fraction in 0..1 that the state shrinks by each step; ranges as for ``period``, drawn evenly.
+    tau_grad, scale_grad : float
+        Relaxation and scale of the surrogate derivative: :math:`\tau = 100\,\vartheta\cdot` ``tau_grad``,
+        :math:`\rho = 0.1\cdot` ``scale_grad``, see :class:`~lavadl_lite.slayer.spike.Spike`.
+    scale : int
+        Integer that stands for a weight or threshold of 1.0, a power of two.
+    norm : callable, optional
+        Makes the modules that normalise the inputs, one for each, such as :class:`~.norm.MeanOnlyBatchNorm`.
+    dropout : Module, optional
+        Applied to the spikes, such as :class:`~.dropout.Dropout`.
+    shared_param : bool
+        One value of each parameter for the layer, or one for each channel.
+    persistent_state : bool
+        Keep the state between calls.
+    requires_grad : bool
+        Train the rotation.
+    graded_spike : bool
+        Send the imaginary part in place of 1.
+    log_init : bool
+        Spread the channels' frequencies evenly on a logarithmic scale, or draw them evenly.
+    surrogate : str or callable
+        Shape of the surrogate derivative: ``"exponential"``, ``"fast_sigmoid"``, ``"arctan"``, ``"triangle"``, or a
+        function of the distance to the threshold, see :func:`~lavadl_lite.slayer.spike.surrogate.bell`.  A function
+        runs in separate passes.
+
+    Raises
+    ------
+    ParameterError
+        For an argument outside its range.
+
+    Notes
+    -----
+    The parameters ``sin_decay`` and ``cos_decay`` hold 0..4096, so an optimiser needs a learning rate of their own for
+    them: :func:`~lavadl_lite.slayer.utils.param_groups`.
+
+    References
+    ----------
+    .. [1] Izhikevich, "Resonate-and-fire neurons", Neural Networks 14, 2001.
+    .. [2] Frady et al., "Efficient neuromorphic signal processing with resonator neurons", JSPS 94, 2022.
+    """
+
+    type_name = "RF_IZHIKEVICH"
+    phase = False
+    adaptive = False
+    decays = (
+        Decay("sin_decay", field="sinDecay"),
+        Decay("cos_decay", field="cosDecay"),
+    )
+    states = (State("real_state"), State("imag_state"))
+    surrogate = Surrogate(tau=100, scale=0.1)
+
+    def __init__(
+        self,
+        threshold: float,
+        period: Parameter,
+        decay: Parameter,
+        tau_grad: float = 1,
+        scale_grad: float = 1,
+        scale: int = 1 << 6,
+        norm: Callable[[], torch.nn.Module] | None = None,
+        dropout: torch.nn.Module | None = None,
+        shared_param: bool = True,
+        persistent_state: bool = False,
+        requires_grad: bool = False,
+        graded_spike: bool = False,
+        log_init: bool = True,
+        *,
+        surrogate: Shape = "exponential",
+    ) -> None:
+        super().__init__(
+            threshold, period, decay, tau_grad, scale_grad, scale, norm, dropout, shared_param, persistent_state,
+            requires_grad, graded_spike, log_init, surrogate,
+        )  # fmt: skip
+
+    @property
+    def device_params(self) -> dict[str, Any]:
+        return {
+            "type": self.type_name,
+            **{decay.field: self._cx(decay.name) for decay in self.decays},
+            "vThMant": self.v_th_mant,
+            "gradedSpike": self.graded_spike,
+        }
+
+    def dynamics(self, input: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """States before their reset; where the state is persistent, :meth:`spike` completes the call.
+
+        Parameters
+        ----------
+        input : (Tensor, Tensor), shape (N, C, ..., T)
+            What is added to the real and to the imaginary part.
+
+        Returns
+        -------
+        real, imag : Tensor, shape of the inputs
+        """
+        x_real, x_imag = self._ready_pair(input)
+        sin, cos = quantize(self.sin_decay), quantize(self.cos_decay)
+        real, imag = resonator.dynamics(
+            x_real, x_imag, sin, cos, self.real_state, self.imag_state, self.s_scale, self._threshold
+        )
+        if self.persistent_state and real.shape[-1]:
+            self.real_state = real.detach()[..., -1].clone()
+            self.imag_state = imag.detach()[..., -1].clone()
+        return real.to(input[0].dtype), imag.to(input[0].dtype)
+
+    def spike(self, real: Tensor, imag: Tensor) -> Tensor:
+        """Spikes of the states that :meth:`dynamics` returns.
+
+        Parameters
+        ----------
+        real, imag : Tensor, shape (N, C, ..., T)
+
+        Returns
+        -------
+        Tensor, shape of ``real``
+            0 and 1, or imaginary parts where spikes are graded.
+        """
+        spike = Spike.apply(
+            imag, self._threshold, self._tau, self._rho, self.graded_spike, 0, 1, None, self.surrogate_shape
+        )
+        if self.persistent_state and spike.shape[-1]:
+            # not the spike, which is 0 for a graded one at a threshold of 0
+            last = (imag.detach()[..., -1] >= self._threshold).float()
+            self.real_state = resonator.persistent_real_state(self.real_state, last)
+            self.imag_state = resonator.persistent_imag_state(self.imag_state, last, self._threshold, self.s_scale)
+        return spike if self.drop is None else self.drop(spike)
+
+    def forward(self, input: tuple[Tensor, Tensor]) -> Tensor:
+        """Spikes of the neurons, in one pass.
+
+        Parameters
+        ----------
+        input : (Tensor, Tensor), shape (N, C, ..., T)
+            What is added to the real and to the imaginary part.
+
+        Returns
+        -------
+        Tensor, shape of the inputs
+            0 and 1, or imaginary parts where spikes are graded.
+        """
+        return self._fire(input)
