@@ -41,8 +41,8 @@ SPECIALS = np.array(
 
 
 def examples(number):
-    """How many examples to draw: all beside torch, a fifth on the other Pythons, whose arithmetic is the same."""
-    return number if importlib.util.find_spec("torch") else max(number // 5, 20)
+    """How many examples to draw: all beside torch, a tenth on the other Pythons, whose arithmetic is the same."""
+    return number if importlib.util.find_spec("torch") else max(number // 10, 20)
 
 
 def generators():
