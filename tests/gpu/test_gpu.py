@@ -123,7 +123,7 @@ def test_sigma_equals_cpu(shape, persistent):
     assert_same(sigma.dynamics, [drawn(shape), *states], exact=2)
 
 
-@pytest.mark.parametrize("mode", itertools.product([False, True], repeat=2))
+@pytest.mark.parametrize("mode", list(itertools.product([False, True], repeat=2)))
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_delta_equals_cpu(shape, persistent, mode):

@@ -10,6 +10,7 @@ from ...errors import ShapeError
 from .base import AbstractLayer, Hook, integers
 from .conv import Conv, ConvTranspose
 from .pool import Pool, Unpool
+from .product import product
 
 __all__ = ["Conv", "ConvTranspose", "Dense", "Pool", "Unpool"]
 
@@ -88,14 +89,12 @@ class Dense(AbstractLayer):
             )
         weight = self.effective_weight(mask)
         x = x.to(weight.dtype)
-        rows = weight.flatten(1).expand(input.shape[0], -1, -1)
-        # one product a sample, in the input's own layout: matmul would copy all samples into one matrix and back
         if self.kernel_size == (1, 1, 1):
-            y = torch.bmm(rows, x.flatten(2)).reshape(input.shape[0], self.out_channels, *input.shape[2:])
+            y = product(weight.flatten(1), x.flatten(2)).reshape(input.shape[0], self.out_channels, *input.shape[2:])
         elif input.dim() == 3:
             raise ShapeError(f"expected an input (N, C, H, W, T) for a kernel over a plane, got {tuple(input.shape)}")
         elif input.shape[2:4] == self.kernel_size[:2]:
-            y = torch.bmm(rows, x.flatten(1, 3))[:, :, None, None]
+            y = product(weight.flatten(1), x.flatten(1, 3))[:, :, None, None]
         else:
             y = torch.nn.functional.conv3d(x, weight)
         return y.to(input.dtype)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lavadl_lite.errors import ParameterError, ShapeError
 from lavadl_lite.slayer import synapse
+from lavadl_lite.slayer.synapse.product import product
 from tests import strategies
 
 
@@ -238,3 +239,16 @@ def test_bad_arguments_are_refused(words, arguments):
 
 def test_numpys_integers_are_integers():
     assert synapse.Dense(np.int64(3), np.int32(2)).shape == (2, 3, 1, 1, 1)
+
+
+def test_the_product_has_the_gradients_of_a_plain_one():
+    """In double precision, with nothing in it, for a second derivative, and under torch.func."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(5, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    for samples, steps in ((3, 7), (1, 1), (0, 7), (3, 0)):
+        x = torch.randn(samples, 4, steps, generator=generator, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(product, (weight, x))
+        assert torch.autograd.gradgradcheck(product, (weight, x))
+    x = torch.randn(3, 4, 7, generator=generator, dtype=torch.float64)
+    ours = torch.func.grad(lambda w: product(w, x).square().sum())(weight.detach())
+    torch.testing.assert_close(ours, torch.func.grad(lambda w: (w @ x).square().sum())(weight.detach()))

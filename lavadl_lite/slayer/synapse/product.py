@@ -1,0 +1,60 @@
+"""The matrix product of a dense synapse, and its gradients without a product for each sample in memory."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["product"]
+
+
+class _Product(torch.autograd.Function):
+    """``weight @ input`` for every sample; the weight's gradient is summed while it is made."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, input: Tensor) -> Tensor:
+        return _each(weight, input)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        weight, input = ctx.saved_tensors
+        g_weight = _summed(grad, input) if ctx.needs_input_grad[0] else None
+        return g_weight, _each(weight.t(), grad) if ctx.needs_input_grad[1] else None
+
+
+def _each(weight: Tensor, input: Tensor) -> Tensor:
+    # one product a sample, in the input's own layout: matmul would copy all samples into one matrix and back
+    return torch.bmm(weight.expand(input.shape[0], -1, -1), input)
+
+
+def _summed(grad: Tensor, input: Tensor) -> Tensor:
+    if torch.is_grad_enabled() or not len(grad):  # a second derivative is wanted, or there is nothing to sum
+        return torch.bmm(grad, input.mT).sum(0)
+    total = grad[0] @ input[0].t()
+    for g, x in zip(grad[1:], input[1:], strict=True):
+        total.addmm_(g, x.t())
+    return total
+
+
+def product(weight: Tensor, input: Tensor) -> Tensor:
+    """``weight @ input`` for every sample and time step.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (out, in)
+    input : Tensor, shape (N, in, T)
+
+    Returns
+    -------
+    Tensor, shape (N, out, T)
+    """
+    # compiled graphs and mixed precision have rules of their own for products
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(input.device.type):
+        return _each(weight, input)
+    return _Product.apply(weight, input)
