@@ -20,6 +20,8 @@ from lavadl_lite.slayer.neuron.dynamics import (
     cuba,
     delta,
     leaky_integrator,
+    resonate,
+    resonator,
     sigma,
 )
 
@@ -99,6 +101,33 @@ def test_alif_equals_cpu(shape, persistent, graded):
         return alif.spikes(x, *parameters[:4], **NEURON, threshold_step=0.25, graded_spike=graded, **states)
 
     assert_same(spikes, leaves, exact=5)
+
+
+@pytest.mark.parametrize("threshold", [None, 1.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_resonator_equals_cpu(shape, threshold):
+    rows = shape[:-1]
+    inputs = [torch.randn(shape, requires_grad=True) for _ in range(2)]
+    turn = [torch.randint(500, 2800, rows).float().requires_grad_() for _ in range(2)]
+    states = [torch.randn(rows, requires_grad=True) for _ in range(2)]
+    assert_same(lambda *leaves: resonator.dynamics(*leaves, 64, threshold), [*inputs, *turn, *states], exact=2)
+
+
+@pytest.mark.parametrize("phase", [False, True])
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_resonate_and_fire_equals_cpu(shape, phase, adaptive, graded):
+    rows = shape[:-1]
+    inputs = [torch.randn(shape, requires_grad=True) for _ in range(2)]
+    turn = [torch.randint(500, 2800, rows).float().requires_grad_() for _ in range(2)]
+    slow = [torch.randint(100, 1500, rows).float() for _ in range(2)]
+
+    def run(*leaves):
+        numbers = 64, 1.0, 0.8, 0.3, phase, graded
+        return resonate.spikes(*leaves[:4], *numbers, adaptation=(*leaves[4:], 0.25) if adaptive else None)[0]
+
+    assert_same(run, [*inputs, *turn, *slow])
 
 
 @pytest.mark.parametrize("phase", [False, True])
