@@ -278,3 +278,21 @@ def test_neuron_params():
     arrays = neuron_params({"iDecay": np.array([0, 4096]), "vDecay": np.array([1024, 2048]), "vThMant": 2}, scale=2)
     assert arrays["threshold"] == 1
     np.testing.assert_array_equal(arrays["current_decay"], [0, 1])
+
+
+def test_a_neuron_learns_the_decays_of_another():
+    """From its response below the threshold; a gradient of the wrong sign would lead away."""
+    torch.manual_seed(0)
+    drive = (torch.rand(4, 1, 120) < 0.15).float()
+    truth = Neuron(1, 0.3, 0.06)
+    layer = Neuron(1, 0.15, 0.15, requires_grad=True)
+    target = [response.detach() for response in truth.dynamics(drive, spiking=False)]
+    optimizer = torch.optim.Adam(layer.parameters(), lr=20)
+    for step in range(400):
+        optimizer.param_groups[0]["lr"] = 20 * (1 - step / 400)
+        optimizer.zero_grad()
+        responses = layer.dynamics(drive, spiking=False)
+        sum((a - b).square().mean() for a, b in zip(responses, target, strict=True)).backward()
+        optimizer.step()
+    for name in ("current_decay", "voltage_decay"):
+        np.testing.assert_allclose(getattr(layer, name).item(), getattr(truth, name).item(), rtol=0.05)
