@@ -42,7 +42,7 @@ class Spike(torch.autograd.Function):
     scale : float
         What a graded spike is divided by.
     surrogate : str or callable, optional
-        What stands for :math:`E`, see :func:`.surrogate.bell`.
+        What stands for :math:`E`, see :func:`~lavadl_lite.slayer.spike.surrogate.bell`.
 
     Returns
     -------

@@ -39,7 +39,7 @@ class Spike(torch.autograd.Function):
     centre : float or Tensor, optional
         Where the surrogate is centred, if not at ``threshold``.
     surrogate : str or callable, optional
-        What stands for the exponential above, see :func:`.surrogate.bell`.
+        What stands for the exponential above, see :func:`~lavadl_lite.slayer.spike.surrogate.bell`.
 
     Returns
     -------

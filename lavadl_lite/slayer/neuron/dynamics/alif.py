@@ -168,7 +168,7 @@ def spikes(
         States before the first step, the last two after what a spike added; one for all rows or of shape
         ``input.shape[:-1]``.  If absent 0, or ``threshold`` for its state.  They carry no gradient.
     surrogate : str
-        Shape of the surrogate, see :func:`.spike.surrogate.bell`.
+        Shape of the surrogate, see :func:`~lavadl_lite.slayer.spike.surrogate.bell`.
 
     Returns
     -------

@@ -148,7 +148,7 @@ def spikes(
         gradient.
     surrogate : str
         Shape of the surrogate: the exponential above, or ``"fast_sigmoid"``, ``"arctan"`` or ``"triangle"``, see
-        :func:`.spike.surrogate.bell`.
+        :func:`~lavadl_lite.slayer.spike.surrogate.bell`.
 
     Returns
     -------

@@ -174,7 +174,7 @@ def spikes(
     adaptation : (Tensor, Tensor, float), optional
         Decays of the threshold and of the refractory part, in 0..4096, and the threshold's step.
     surrogate : str
-        Shape of the surrogate's bells, see :func:`.spike.surrogate.bell`.
+        Shape of the surrogate's bells, see :func:`~lavadl_lite.slayer.spike.surrogate.bell`.
 
     Returns
     -------
