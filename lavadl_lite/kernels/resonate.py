@@ -11,10 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from . import cuda_tiles
+from .adaptive_threshold import adapt, crossing_level, raise_where
 from .cpu import cpu_kernel, inlined, step
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import PITCH, TILE, WARP, fetch, put
-from .fixed_point import DECAY_ONE, NEVER, decay_state, limit_state, to_factor, to_fixed, to_keep
+from .fixed_point import DECAY_ONE, NEVER, to_factor, to_fixed, to_keep
 from .launch import Kernel
 from .resonator import rotate, rotate_back
 from .surrogate import bell
@@ -61,22 +62,6 @@ def checkpoints(rows: int, T: int, adaptive: bool, device: str = "cpu") -> int:
 
 
 @step
-def fire_level(real, imag, last_imag, level, zero, never, phase):
-    """What the firing part has to reach; out of reach where the phase does not pass zero upward."""
-    if phase:
-        level = select(last_imag < zero, level, never)
-        level = select(imag >= zero, level, never)
-    return level
-
-
-@step
-def adapt(threshold, refractory, keep_t, keep_r, base):
-    """Decay of the threshold toward ``base`` and of the refractory part toward 0."""
-    threshold = limit_state(int32(decay_state(int32(threshold - base), keep_t) + base))
-    return threshold, decay_state(refractory, keep_r)
-
-
-@step
 def spike_slopes(real, imag, level, slope, height_r, height_i, phase, graded, kind):
     """Derivatives of the spike by the real and by the imaginary part.
 
@@ -119,13 +104,13 @@ def _forward_lines(
         if adaptive:
             threshold, refractory = adapt(threshold, refractory, keep_t, keep_r, base)
             level = int32(threshold + refractory)
-        level = fire_level(real, imag, last, level, zero, never, phase)
+        if phase:
+            level = crossing_level(level, imag, last, never, zero)
         value = real if phase else imag
         fired = value >= level
         store(r_lines, t * LANES, select(fired, multiply_add(to_float(value), unit, on), off))
         if adaptive:
-            refractory = select(fired, limit_state(int32(refractory + int32(threshold + threshold))), refractory)
-            threshold = select(fired, limit_state(int32(threshold + jump)), threshold)
+            threshold, refractory = raise_where(fired, threshold, refractory, jump)
         elif not phase:
             real, imag = select(fired, zero, real), select(fired, rest, imag)
     return real, imag, threshold, refractory
@@ -214,10 +199,10 @@ def _recompute_lines(
             threshold, refractory = adapt(threshold, refractory, keep_t, keep_r, base)
             level = int32(threshold + refractory)
             store(l_tile, (first + t) * LANES, to_float(level))
-            level = fire_level(real, imag, last, level, zero, never, phase)
+            if phase:
+                level = crossing_level(level, imag, last, never, zero)
             fired = (real if phase else imag) >= level
-            refractory = select(fired, limit_state(int32(refractory + int32(threshold + threshold))), refractory)
-            threshold = select(fired, limit_state(int32(threshold + jump)), threshold)
+            threshold, refractory = raise_where(fired, threshold, refractory, jump)
         elif not phase:
             fired = imag >= base
             real, imag = select(fired, zero, real), select(fired, rest, imag)
@@ -386,13 +371,13 @@ def _forward_cuda(
                 threshold, refractory = adapt(int32(threshold), int32(refractory), keep_t, keep_r, th0)
                 threshold, refractory = int32(threshold), int32(refractory)
                 level = int32(threshold + refractory)
-            level = int32(fire_level(real, imag, last, level, zero, never, phase))
+            if phase:
+                level = int32(crossing_level(level, imag, last, never, zero))
             value = real if phase else imag
             fired = value >= level
             r_tile[i] = select(fired, multiply_add(to_float(value), unit, on), off)
-            if adaptive and fired:
-                refractory = int32(limit_state(int32(refractory + int32(threshold + threshold))))
-                threshold = int32(limit_state(int32(threshold + jumps)))
+            if adaptive:
+                threshold, refractory = raise_where(fired, threshold, refractory, jumps)
             elif fired and not phase:
                 real, imag = zero, rest
             at += 1
@@ -468,11 +453,11 @@ def _backward_cuda(
                 threshold, refractory = int32(threshold), int32(refractory)
                 level = int32(threshold + refractory)
             l_tile[i] = to_float(level)
-            level = int32(fire_level(real, imag, last, level, zero, never, phase))
+            if phase:
+                level = int32(crossing_level(level, imag, last, never, zero))
             fired = (real if phase else imag) >= level
-            if adaptive and fired:
-                refractory = int32(limit_state(int32(refractory + int32(threshold + threshold))))
-                threshold = int32(limit_state(int32(threshold + jumps)))
+            if adaptive:
+                threshold, refractory = raise_where(fired, threshold, refractory, jumps)
             elif fired and not phase:
                 real, imag = zero, rest
             at += 1
