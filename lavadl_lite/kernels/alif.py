@@ -25,11 +25,11 @@ from .tiles import (
     TILE_SIZE,
     line,
     next_tile,
-    read_rows,
+    read_pair,
     read_some,
     whole_group,
     whole_quads,
-    write_rows,
+    write_pair,
     write_some,
 )
 from .vec import int32, load, multiply_add, prefetch, read_quad, repeat, stack_array, store, to_float, write_quad
@@ -106,25 +106,23 @@ def _forward_cpu(x, spikes, kept, final, decays, initial, T, rows_all, scale, ba
     th0, higher, on, unit = repeat(np.int32(base)), repeat(np.int32(rise)), repeat(on), repeat(unit)
     for group in range(lo, hi, LANES):
         row, rows = whole_group(group, lo, hi)
-        kc = to_keep(read_rows(decays, row, rows, floats))
-        kv = to_keep(read_rows(decays, rows_all + row, rows, floats))
-        k_th = to_keep(read_rows(decays, 2 * rows_all + row, rows, floats))
-        k_r = to_keep(read_rows(decays, 3 * rows_all + row, rows, floats))
+        kc, kv = read_pair(decays, row, rows_all, rows, floats)
+        kc, kv = to_keep(kc), to_keep(kv)
+        k_th, k_r = read_pair(decays, 2 * rows_all + row, rows_all, rows, floats)
+        k_th, k_r = to_keep(k_th), to_keep(k_r)
         current, voltage, threshold, refractory = zero, zero, th0, zero
         if initial.size > 0:
-            current = to_fixed(read_rows(initial, row, rows, floats), scale)
-            voltage = to_fixed(read_rows(initial, rows_all + row, rows, floats), scale)
-            threshold = to_fixed(read_rows(initial, 2 * rows_all + row, rows, floats), scale)
-            refractory = to_fixed(read_rows(initial, 3 * rows_all + row, rows, floats), scale)
+            current, voltage = read_pair(initial, row, rows_all, rows, floats)
+            current, voltage = to_fixed(current, scale), to_fixed(voltage, scale)
+            threshold, refractory = read_pair(initial, 2 * rows_all + row, rows_all, rows, floats)
+            threshold, refractory = to_fixed(threshold, scale), to_fixed(refractory, scale)
         for t0 in range(0, T, STEPS):
             steps = min(STEPS, T - t0)
             whole = whole_quads(rows, steps)
             if kept.size > 0 and t0 > 0:
                 at = (t0 // STEPS - 1) * STATES * rows_all + row
-                write_rows(kept, at, rows, ints, current)
-                write_rows(kept, at + rows_all, rows, ints, voltage)
-                write_rows(kept, at + 2 * rows_all, rows, ints, threshold)
-                write_rows(kept, at + 3 * rows_all, rows, ints, refractory)
+                write_pair(kept, at, rows_all, rows, ints, current, voltage)
+                write_pair(kept, at + 2 * rows_all, rows_all, rows, ints, threshold, refractory)
             ahead = next_tile(row, t0 + STEPS, 0, T, hi)
             for i in range(0, whole, QUAD):
                 read_quad(x, row * T + t0 + i, T, lines)
@@ -143,10 +141,9 @@ def _forward_cpu(x, spikes, kept, final, decays, initial, T, rows_all, scale, ba
                 write_some(lines, spikes, row, rows, t0 + i, n, T)
         if final.size > 0:
             per_unit = np.float32(1) / scale
-            write_rows(final, row, rows, floats, to_float(current) * per_unit)
-            write_rows(final, rows_all + row, rows, floats, to_float(voltage) * per_unit)
-            write_rows(final, 2 * rows_all + row, rows, floats, to_float(threshold) * per_unit)
-            write_rows(final, 3 * rows_all + row, rows, floats, to_float(refractory) * per_unit)
+            write_pair(final, row, rows_all, rows, floats, to_float(current) * per_unit, to_float(voltage) * per_unit)
+            level, longer = to_float(threshold) * per_unit, to_float(refractory) * per_unit
+            write_pair(final, 2 * rows_all + row, rows_all, rows, floats, level, longer)
 
 
 @inlined
@@ -185,25 +182,9 @@ def _reverse_lines(lines, steps, g_v, g_c, d_v, d_c, fv, fc, c_tile, v_tile, s_t
 
 @cpu_kernel
 def _backward_cpu(
-    g_spikes,
-    x,
-    kept,
-    g_x,
-    g_decays,
-    decays,
-    initial,
-    T,
-    rows_all,
-    scale,
-    base,
-    rise,
-    slope,
-    height,
-    graded,
-    kind,
-    lo,
-    hi,
-):
+    g_spikes, x, kept, g_x, g_decays, decays, initial, T, rows_all, scale, base, rise, slope, height, graded, kind,
+    lo, hi,
+):  # fmt: skip
     """``g_x`` [rows, T], and a row's gradients of the decays of current and voltage.
 
     Those are ``-sum(gradient * state that was multiplied) / 4096``; the other two decays have none.
@@ -218,10 +199,10 @@ def _backward_cpu(
     tiles = (T + STEPS - 1) // STEPS
     for group in range(lo, hi, LANES):
         row, rows = whole_group(group, lo, hi)
-        kc = to_keep(read_rows(decays, row, rows, floats))
-        kv = to_keep(read_rows(decays, rows_all + row, rows, floats))
-        k_th = to_keep(read_rows(decays, 2 * rows_all + row, rows, floats))
-        k_r = to_keep(read_rows(decays, 3 * rows_all + row, rows, floats))
+        kc, kv = read_pair(decays, row, rows_all, rows, floats)
+        kc, kv = to_keep(kc), to_keep(kv)
+        k_th, k_r = read_pair(decays, 2 * rows_all + row, rows_all, rows, floats)
+        k_th, k_r = to_keep(k_th), to_keep(k_r)
         fc, fv = to_float(kc) * _PER_DECAY, to_float(kv) * _PER_DECAY
         g_v, g_c, sum_v, sum_c = off, off, off, off
         for number in range(tiles - 1, -1, -1):
@@ -231,15 +212,13 @@ def _backward_cpu(
             current, voltage, threshold, refractory = zero, zero, th0, zero
             if number > 0:
                 at = (number - 1) * STATES * rows_all + row
-                current = read_rows(kept, at, rows, ints)
-                voltage = read_rows(kept, at + rows_all, rows, ints)
-                threshold = read_rows(kept, at + 2 * rows_all, rows, ints)
-                refractory = read_rows(kept, at + 3 * rows_all, rows, ints)
+                current, voltage = read_pair(kept, at, rows_all, rows, ints)
+                threshold, refractory = read_pair(kept, at + 2 * rows_all, rows_all, rows, ints)
             elif initial.size > 0:
-                current = to_fixed(read_rows(initial, row, rows, floats), scale)
-                voltage = to_fixed(read_rows(initial, rows_all + row, rows, floats), scale)
-                threshold = to_fixed(read_rows(initial, 2 * rows_all + row, rows, floats), scale)
-                refractory = to_fixed(read_rows(initial, 3 * rows_all + row, rows, floats), scale)
+                current, voltage = read_pair(initial, row, rows_all, rows, floats)
+                current, voltage = to_fixed(current, scale), to_fixed(voltage, scale)
+                threshold, refractory = read_pair(initial, 2 * rows_all + row, rows_all, rows, floats)
+                threshold, refractory = to_fixed(threshold, scale), to_fixed(refractory, scale)
             first_c, first_v = to_float(current), to_float(voltage)
             ahead = next_tile(row, t0 - STEPS, (tiles - 1) * STEPS, T, hi)
             for i in range(0, whole, QUAD):
@@ -272,8 +251,7 @@ def _backward_cpu(
             if number == 0 and initial.size > 0:
                 d_v, d_c = multiply_add(g_v, first_v, d_v), multiply_add(g_c, first_c, d_c)
             sum_v, sum_c = sum_v + d_v, sum_c + d_c
-        write_rows(g_decays, row, rows, floats, sum_c * per_decay)
-        write_rows(g_decays, rows_all + row, rows, floats, sum_v * per_decay)
+        write_pair(g_decays, row, rows_all, rows, floats, sum_c * per_decay, sum_v * per_decay)
 
 
 @cuda_kernel

@@ -190,27 +190,9 @@ def _recompute_lines(
 
 @inlined
 def _reverse_lines(
-    lines,
-    steps,
-    g_v,
-    g_c,
-    d_v,
-    d_c,
-    fv,
-    fc,
-    level,
-    slope,
-    offset,
-    height,
-    graded,
-    kind,
-    c_tile,
-    v_tile,
-    g_x,
-    ahead,
-    first,
-    T,
-):
+    lines, steps, g_v, g_c, d_v, d_c, fv, fc, level, slope, offset, height, graded, kind, c_tile, v_tile, g_x, ahead,
+    first, T,
+):  # fmt: skip
     """``steps`` lines of the spikes' gradient become the input's, the last one first."""
     for t in range(steps - 1, -1, -1):
         prefetch(g_x, ahead + line(first + t, T), 1)

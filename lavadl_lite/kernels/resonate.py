@@ -12,13 +12,13 @@ import numpy as np
 
 from . import cuda_tiles
 from .adaptive_threshold import adapt, crossing_level, raise_where
-from .cpu import cpu_kernel, inlined, step
+from .cpu import cpu_kernel, inlined
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import PITCH, TILE, WARP, fetch, put
 from .fixed_point import DECAY_ONE, NEVER, to_factor, to_fixed, to_keep
 from .launch import Kernel
 from .resonator import rotate, rotate_back
-from .surrogate import bell
+from .surrogate import spike_slopes
 from .tiles import (
     LANES,
     LINES_SIZE,
@@ -27,15 +27,15 @@ from .tiles import (
     TILE_SIZE,
     line,
     next_tile,
-    read_rows,
+    read_pair,
     read_some,
     whole_group,
     whole_quads,
+    write_pair,
     write_rows,
     write_some,
 )
 from .vec import (
-    absolute,
     int32,
     load,
     multiply_add,
@@ -59,32 +59,6 @@ def checkpoints(rows: int, T: int, adaptive: bool, device: str = "cpu") -> int:
     """Number of int32 that :func:`forward` keeps: the states of each row for each tile but the first."""
     steps = cuda_tiles.STEPS if device == "cuda" else STEPS
     return max(-(-T // steps) - 1, 0) * (STATES if adaptive else 2) * rows
-
-
-@step
-def spike_slopes(real, imag, level, slope, height_r, height_i, phase, graded, kind):
-    """Derivatives of the spike by the real and by the imaginary part.
-
-    Without ``phase``, ``height_i`` times a bell over the imaginary part's distance to the level, in ``1 / slope``.
-    With it, a product of bells over the phase and over the real part; the imaginary derivative has a sigmoid step over
-    the real part in place of its bell.  A graded spike is flat above the level.
-    """
-    zero = real - real
-    one = zero + np.float32(1)
-    if phase:
-        distance = (real - level) * slope
-        near = bell(absolute(distance), kind)
-        around = bell(absolute(imag * slope), kind)
-        half = np.float32(0.5) * near
-        passed = select(distance < zero, half, one - half)
-        if graded:
-            near = select(distance < zero, near, one)
-        side = select(imag > zero, passed, select(imag < zero, zero - passed, zero))
-        return height_r * around * near, height_i * around * side
-    distance = (imag - level) * slope
-    if graded:
-        distance = select(distance < zero, zero - distance, zero)
-    return zero, height_i * bell(absolute(distance), kind)
 
 
 @inlined
@@ -134,26 +108,24 @@ def _forward_cpu(
     per_unit = np.float32(1) / scale
     for group in range(lo, hi, LANES):
         row, rows = whole_group(group, lo, hi)
-        s = to_factor(read_rows(decays, row, rows, floats))
-        c = to_factor(read_rows(decays, rows_all + row, rows, floats))
-        real = to_fixed(read_rows(initial, row, rows, floats), scale)
-        imag = to_fixed(read_rows(initial, rows_all + row, rows, floats), scale)
+        s, c = read_pair(decays, row, rows_all, rows, floats)
+        s, c = to_factor(s), to_factor(c)
+        real, imag = read_pair(initial, row, rows_all, rows, floats)
+        real, imag = to_fixed(real, scale), to_fixed(imag, scale)
         keep_t, keep_r, threshold, refractory = zero, zero, th0, zero
         if adaptive:
-            keep_t = to_keep(read_rows(decays, 2 * rows_all + row, rows, floats))
-            keep_r = to_keep(read_rows(decays, 3 * rows_all + row, rows, floats))
-            threshold = to_fixed(read_rows(initial, 2 * rows_all + row, rows, floats), scale)
-            refractory = to_fixed(read_rows(initial, 3 * rows_all + row, rows, floats), scale)
+            keep_t, keep_r = read_pair(decays, 2 * rows_all + row, rows_all, rows, floats)
+            keep_t, keep_r = to_keep(keep_t), to_keep(keep_r)
+            threshold, refractory = read_pair(initial, 2 * rows_all + row, rows_all, rows, floats)
+            threshold, refractory = to_fixed(threshold, scale), to_fixed(refractory, scale)
         for t0 in range(0, T, STEPS):
             steps = min(STEPS, T - t0)
             whole = whole_quads(rows, steps)
             if kept.size > 0 and t0 > 0:
                 at = (t0 // STEPS - 1) * states * rows_all + row
-                write_rows(kept, at, rows, ints, real)
-                write_rows(kept, at + rows_all, rows, ints, imag)
+                write_pair(kept, at, rows_all, rows, ints, real, imag)
                 if adaptive:
-                    write_rows(kept, at + 2 * rows_all, rows, ints, threshold)
-                    write_rows(kept, at + 3 * rows_all, rows, ints, refractory)
+                    write_pair(kept, at + 2 * rows_all, rows_all, rows, ints, threshold, refractory)
             ahead = next_tile(row, t0 + STEPS, 0, T, hi)
             for i in range(0, whole, QUAD):
                 at = row * T + t0 + i
@@ -174,10 +146,9 @@ def _forward_cpu(
                 )  # fmt: skip
                 write_some(r_lines, spikes, row, rows, t0 + i, n, T)
         if final.size > 0:
-            write_rows(final, row, rows, floats, to_float(real) * per_unit)
-            write_rows(final, rows_all + row, rows, floats, to_float(imag) * per_unit)
-            write_rows(final, 2 * rows_all + row, rows, floats, to_float(threshold) * per_unit)
-            write_rows(final, 3 * rows_all + row, rows, floats, to_float(refractory) * per_unit)
+            write_pair(final, row, rows_all, rows, floats, to_float(real) * per_unit, to_float(imag) * per_unit)
+            level, longer = to_float(threshold) * per_unit, to_float(refractory) * per_unit
+            write_pair(final, 2 * rows_all + row, rows_all, rows, floats, level, longer)
 
 
 @inlined
@@ -251,15 +222,15 @@ def _backward_cpu(
     tiles = (T + STEPS - 1) // STEPS
     for group in range(lo, hi, LANES):
         row, rows = whole_group(group, lo, hi)
-        s = to_factor(read_rows(decays, row, rows, floats))
-        c = to_factor(read_rows(decays, rows_all + row, rows, floats))
+        s, c = read_pair(decays, row, rows_all, rows, floats)
+        s, c = to_factor(s), to_factor(c)
         fs, fc = to_float(s) * _PER_DECAY, to_float(c) * _PER_DECAY
         keep_t, keep_r = zero, zero
         if adaptive:
-            keep_t = to_keep(read_rows(decays, 2 * rows_all + row, rows, floats))
-            keep_r = to_keep(read_rows(decays, 3 * rows_all + row, rows, floats))
-        first_real = to_fixed(read_rows(initial, row, rows, floats), scale)
-        first_imag = to_fixed(read_rows(initial, rows_all + row, rows, floats), scale)
+            keep_t, keep_r = read_pair(decays, 2 * rows_all + row, rows_all, rows, floats)
+            keep_t, keep_r = to_keep(keep_t), to_keep(keep_r)
+        first_real, first_imag = read_pair(initial, row, rows_all, rows, floats)
+        first_real, first_imag = to_fixed(first_real, scale), to_fixed(first_imag, scale)
         a, b, sum_sin, sum_cos = off, off, off, off
         for number in range(tiles - 1, -1, -1):
             t0 = number * STEPS
@@ -268,13 +239,12 @@ def _backward_cpu(
             real, imag, threshold, refractory = first_real, first_imag, th0, zero
             if number > 0:
                 at = (number - 1) * states * rows_all + row
-                real, imag = read_rows(kept, at, rows, ints), read_rows(kept, at + rows_all, rows, ints)
+                real, imag = read_pair(kept, at, rows_all, rows, ints)
                 if adaptive:
-                    threshold = read_rows(kept, at + 2 * rows_all, rows, ints)
-                    refractory = read_rows(kept, at + 3 * rows_all, rows, ints)
+                    threshold, refractory = read_pair(kept, at + 2 * rows_all, rows_all, rows, ints)
             elif adaptive:
-                threshold = to_fixed(read_rows(initial, 2 * rows_all + row, rows, floats), scale)
-                refractory = to_fixed(read_rows(initial, 3 * rows_all + row, rows, floats), scale)
+                threshold, refractory = read_pair(initial, 2 * rows_all + row, rows_all, rows, floats)
+                threshold, refractory = to_fixed(threshold, scale), to_fixed(refractory, scale)
             ahead = next_tile(row, t0 - STEPS, (tiles - 1) * STEPS, T, hi)
             for i in range(0, whole, QUAD):
                 read_quad(x_real, row * T + t0 + i, T, r_lines)

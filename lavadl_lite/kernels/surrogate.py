@@ -7,9 +7,9 @@ import numpy as np
 from .cpu import step
 from .fixed_point import exp2_minus
 from .kinds import KINDS
-from .vec import multiply_add, select
+from .vec import absolute, multiply_add, select
 
-__all__ = ["bell"]
+__all__ = ["bell", "spike_slopes"]
 
 _EXPONENTIAL, _FAST_SIGMOID, _ARCTAN, _TRIANGLE = range(len(KINDS))
 
@@ -29,3 +29,29 @@ def bell(distance, kind):
     if kind == _ARCTAN:
         return one / multiply_add(distance, distance, one)
     return select(distance < one, one - distance, zero)
+
+
+@step
+def spike_slopes(real, imag, level, slope, height_r, height_i, phase, graded, kind):
+    """Derivatives of the spike by the real and by the imaginary part.
+
+    Without ``phase``, ``height_i`` times a bell over the imaginary part's distance to the level, in ``1 / slope``.
+    With it, a product of bells over the phase and over the real part; the imaginary derivative has a sigmoid step over
+    the real part in place of its bell.  A graded spike is flat above the level.
+    """
+    zero = real - real
+    one = zero + np.float32(1)
+    if phase:
+        distance = (real - level) * slope
+        near = bell(absolute(distance), kind)
+        around = bell(absolute(imag * slope), kind)
+        half = np.float32(0.5) * near
+        passed = select(distance < zero, half, one - half)
+        if graded:
+            near = select(distance < zero, near, one)
+        side = select(imag > zero, passed, select(imag < zero, zero - passed, zero))
+        return height_r * around * near, height_i * around * side
+    distance = (imag - level) * slope
+    if graded:
+        distance = select(distance < zero, zero - distance, zero)
+    return zero, height_i * bell(absolute(distance), kind)

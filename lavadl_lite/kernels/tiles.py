@@ -18,10 +18,12 @@ __all__ = [
     "TILE_SIZE",
     "line",
     "next_tile",
+    "read_pair",
     "read_rows",
     "read_some",
     "whole_group",
     "whole_quads",
+    "write_pair",
     "write_rows",
     "write_some",
 ]
@@ -66,6 +68,19 @@ def write_rows(values, first, rows, buffer, value):
         store(buffer, 0, value)
         for k in range(rows):
             values[first + k] = buffer[k]
+
+
+@step
+def read_pair(values, first, apart, rows, buffer):
+    """Two of :func:`read_rows`, the second ``apart`` from the first: arrays of states hold one after another."""
+    return read_rows(values, first, rows, buffer), read_rows(values, first + apart, rows, buffer)
+
+
+@step
+def write_pair(values, first, apart, rows, buffer, value, other):
+    """Two of :func:`write_rows`, the second ``apart`` from the first."""
+    write_rows(values, first, rows, buffer, value)
+    write_rows(values, first + apart, rows, buffer, other)
 
 
 @step
