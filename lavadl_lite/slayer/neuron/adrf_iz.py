@@ -4,15 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..spike import Spike
 from ..spike.surrogate import Shape
-from ..utils.quantize import quantize
-from .base import Parameter, _number
-from .dynamics import adaptive_resonator
+from .adaptation import AbstractAdaptation
+from .base import Parameter
 from .resonator import AbstractResonator, rotation_params
-from .spec import Decay, State, Surrogate
+from .spec import Surrogate
 
 __all__ = ["Neuron", "neuron_params"]
 
@@ -42,7 +39,7 @@ def neuron_params(device_params: dict[str, Any], scale: int = 1 << 6, p_scale: i
     }
 
 
-class Neuron(AbstractResonator):
+class Neuron(AbstractAdaptation, AbstractResonator):
     r"""Adaptive resonate-and-fire neuron of Izhikevich.
 
     .. math::
@@ -111,22 +108,10 @@ class Neuron(AbstractResonator):
     type_name = "ADRF_IZHIKEVICH"
     phase = False
     adaptive = True
-    decays = (
-        Decay("sin_decay", field="sinDecay"),
-        Decay("cos_decay", field="cosDecay"),
-        Decay("threshold_decay", field="thDecay", trainable=False, spread=False),
-        Decay("refractory_decay", field="refDecay", trainable=False, spread=False),
-    )
-    states = (
-        State("real_state"),
-        State("imag_state"),
-        State("threshold_state", initial="threshold"),
-        State("refractory_state"),
-    )
+    decays = (*AbstractResonator.rotation_decays, *AbstractAdaptation.adaptation_decays)
+    states = (*AbstractResonator.rotation_states, *AbstractAdaptation.adaptation_states)
     surrogate = Surrogate(tau=100, scale=0.1)
-
-    threshold_state: Tensor
-    refractory_state: Tensor
+    fields = (("vThStep", "v_th_step"), ("gradedSpike", "graded_spike"))
 
     def __init__(
         self,
@@ -153,98 +138,5 @@ class Neuron(AbstractResonator):
             threshold, period, decay, tau_grad, scale_grad, scale, norm, dropout, shared_param, persistent_state,
             requires_grad, graded_spike, log_init, surrogate,
         )  # fmt: skip
-        self.threshold_step = int(_number(threshold_step, "threshold_step") * self.w_scale) / self.w_scale
+        self._declare_step(threshold_step)
         self._declare(threshold_decay=threshold_decay, refractory_decay=refractory_decay)
-
-    @property
-    def cx_threshold_decay(self) -> Any:
-        """Decay of the threshold as the device holds it."""
-        return self._cx("threshold_decay")
-
-    @property
-    def cx_refractory_decay(self) -> Any:
-        """Decay of the refractory part as the device holds it."""
-        return self._cx("refractory_decay")
-
-    @property
-    def v_th_step(self) -> int:
-        """Step of the threshold as the device holds it."""
-        return int(self.threshold_step * self.w_scale)
-
-    @property
-    def device_params(self) -> dict[str, Any]:
-        return {
-            "type": self.type_name,
-            **{decay.field: self._cx(decay.name) for decay in self.decays},
-            "vThMant": self.v_th_mant,
-            "vThStep": self.v_th_step,
-            "gradedSpike": self.graded_spike,
-        }
-
-    def dynamics(self, input: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """States before a spike of the same step; where the state is persistent, :meth:`spike` completes the call.
-
-        Parameters
-        ----------
-        input : (Tensor, Tensor), shape (N, C, ..., T)
-            What is added to the real and to the imaginary part.
-
-        Returns
-        -------
-        real, imag, threshold, refractory : Tensor, shape of the inputs
-        """
-        x_real, x_imag = self._ready_pair(input)
-        sin, cos = quantize(self.sin_decay), quantize(self.cos_decay)
-        th_decay, ref_decay = quantize(self.threshold_decay), quantize(self.refractory_decay)
-        real, imag, threshold, refractory = adaptive_resonator.dynamics(
-            x_real, x_imag, sin, cos, ref_decay, th_decay, self.real_state, self.imag_state, self.refractory_state,
-            self.threshold_state, self.threshold_step, self._threshold, self.s_scale,
-        )  # fmt: skip
-        if self.persistent_state and real.shape[-1]:
-            self.real_state = real.detach()[..., -1].clone()
-            self.imag_state = imag.detach()[..., -1].clone()
-            self.threshold_state = threshold.detach()[..., -1].clone()
-            self.refractory_state = refractory.detach()[..., -1].clone()
-        dtype = input[0].dtype
-        return real.to(dtype), imag.to(dtype), threshold.to(dtype), refractory.to(dtype)
-
-    def spike(self, real: Tensor, imag: Tensor, threshold: Tensor, refractory: Tensor) -> Tensor:
-        """Spikes of the states that :meth:`dynamics` returns.
-
-        Parameters
-        ----------
-        real, imag, threshold, refractory : Tensor, shape (N, C, ..., T)
-
-        Returns
-        -------
-        Tensor, shape of ``real``
-            0 and 1, or imaginary parts where spikes are graded.
-        """
-        spike = Spike.apply(
-            imag, threshold + refractory, self._tau, self._rho, self.graded_spike, 0, 1, None, self.surrogate_shape
-        )
-        if self.persistent_state and spike.shape[-1]:
-            # not the spike, which is 0 for a graded one at a threshold of 0
-            last = (imag.detach()[..., -1] >= (threshold + refractory)[..., -1]).float()
-            self.refractory_state = adaptive_resonator.persistent_ref_state(
-                self.refractory_state, last, self.threshold_state
-            )
-            self.threshold_state = adaptive_resonator.persistent_th_state(
-                self.threshold_state, last, self.threshold_step
-            )
-        return spike if self.drop is None else self.drop(spike)
-
-    def forward(self, input: tuple[Tensor, Tensor]) -> Tensor:
-        """Spikes of the neurons, in one pass.
-
-        Parameters
-        ----------
-        input : (Tensor, Tensor), shape (N, C, ..., T)
-            What is added to the real and to the imaginary part.
-
-        Returns
-        -------
-        Tensor, shape of the inputs
-            0 and 1, or imaginary parts where spikes are graded.
-        """
-        return self._fire(input)

@@ -10,7 +10,8 @@ from ... import kernels
 from ..spike import Spike
 from ..spike.surrogate import Shape
 from ..utils.quantize import quantize
-from .base import AbstractIntegrator, Parameter, _number
+from .adaptation import AbstractAdaptation
+from .base import AbstractIntegrator, Parameter
 from .dynamics import adaptive_threshold, alif, leaky_integrator
 from .spec import Decay, State, Surrogate
 
@@ -43,7 +44,7 @@ def neuron_params(device_params: dict[str, Any], scale: int = 1 << 6, p_scale: i
     }
 
 
-class Neuron(AbstractIntegrator):
+class Neuron(AbstractAdaptation, AbstractIntegrator):
     r"""Adaptive leaky integrate-and-fire (ALIF) neuron.
 
     .. math::
@@ -112,25 +113,16 @@ class Neuron(AbstractIntegrator):
     decays = (
         Decay("current_decay", field="iDecay"),
         Decay("voltage_decay", field="vDecay"),
-        Decay("threshold_decay", field="thDecay", trainable=False, spread=False),
-        Decay("refractory_decay", field="refDecay", trainable=False, spread=False),
+        *AbstractAdaptation.adaptation_decays,
     )
-    states = (
-        State("current_state"),
-        State("voltage_state"),
-        State("threshold_state", initial="threshold"),
-        State("refractory_state"),
-    )
+    states = (State("current_state"), State("voltage_state"), *AbstractAdaptation.adaptation_states)
     surrogate = Surrogate(tau=100, scale=0.1)
+    fields = (("vThStep", "v_th_step"), ("refDelay", "ref_delay"), ("gradedSpike", "graded_spike"))
 
     current_decay: torch.nn.Parameter
     voltage_decay: torch.nn.Parameter
-    threshold_decay: torch.nn.Parameter
-    refractory_decay: torch.nn.Parameter
     current_state: Tensor
     voltage_state: Tensor
-    threshold_state: Tensor
-    refractory_state: Tensor
 
     def __init__(
         self,
@@ -156,7 +148,7 @@ class Neuron(AbstractIntegrator):
             threshold, tau_grad, scale_grad, scale, norm, dropout, shared_param, persistent_state, requires_grad,
             graded_spike, surrogate,
         )  # fmt: skip
-        self.threshold_step = int(_number(threshold_step, "threshold_step") * self.w_scale) / self.w_scale
+        self._declare_step(threshold_step)
         self._declare(
             current_decay=current_decay, voltage_decay=voltage_decay, threshold_decay=threshold_decay,
             refractory_decay=refractory_decay,
@@ -173,47 +165,21 @@ class Neuron(AbstractIntegrator):
         return self._cx("voltage_decay")
 
     @property
-    def cx_threshold_decay(self) -> Any:
-        """Threshold decay as the device holds it: an integer, or an array (C,) of them."""
-        return self._cx("threshold_decay")
-
-    @property
-    def cx_refractory_decay(self) -> Any:
-        """Refractory decay as the device holds it: an integer, or an array (C,) of them."""
-        return self._cx("refractory_decay")
-
-    @property
-    def v_th_step(self) -> int:
-        """Step of the threshold as the device holds it."""
-        return int(self.threshold_step * self.w_scale)
-
-    @property
     def ref_delay(self) -> int:
         """Refractory delay: this neuron has the shortest."""
         return 1
 
-    @property
-    def device_params(self) -> dict[str, Any]:
-        return {
-            "type": self.type_name,
-            **{decay.field: self._cx(decay.name) for decay in self.decays},
-            "vThMant": self.v_th_mant,
-            "vThStep": self.v_th_step,
-            "refDelay": self.ref_delay,
-            "gradedSpike": self.graded_spike,
-        }
-
-    @property
-    def _tau(self) -> float:
-        return self.tau_rho * self.surrogate.tau
-
-    @property
-    def _rho(self) -> float:
-        return self.scale_rho * self.surrogate.scale
-
     def _normalised(self, input: Tensor) -> Tensor:
         x = self._ready(input)
         return x if self.norm is None else self.norm(x)
+
+    def _integrated(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        current = leaky_integrator.dynamics(x, quantize(self.current_decay), self.current_state, self.s_scale)
+        voltage = leaky_integrator.dynamics(current, quantize(self.voltage_decay), self.voltage_state, self.s_scale)
+        if self.persistent_state and x.shape[-1]:
+            self.current_state = current.detach()[..., -1].clone()
+            self.voltage_state = voltage.detach()[..., -1].clone()
+        return current, voltage
 
     def dynamics(self, input: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Current, voltage, threshold and refractory state, the last two before what the step's spike adds.
@@ -229,18 +195,18 @@ class Neuron(AbstractIntegrator):
         -------
         current, voltage, threshold, refractory : Tensor, shape of ``input``
         """
-        x = self._normalised(input)
-        current = leaky_integrator.dynamics(x, quantize(self.current_decay), self.current_state, self.s_scale)
-        voltage = leaky_integrator.dynamics(current, quantize(self.voltage_decay), self.voltage_state, self.s_scale)
+        current, voltage = self._integrated(self._normalised(input))
         threshold, refractory = adaptive_threshold.dynamics(
             voltage, self.refractory_state, quantize(self.refractory_decay), self.threshold_state,
             quantize(self.threshold_decay), self.threshold_step, self._threshold, self.s_scale,
         )  # fmt: skip
-        found = current, voltage, threshold, refractory
-        if self.persistent_state and x.shape[-1]:
-            for state, values in zip(self.states, found, strict=True):
-                setattr(self, state.name, values.detach()[..., -1].clone())
+        if self.persistent_state and voltage.shape[-1]:
+            self.threshold_state = threshold.detach()[..., -1].clone()
+            self.refractory_state = refractory.detach()[..., -1].clone()
         return current.to(input.dtype), voltage.to(input.dtype), threshold.to(input.dtype), refractory.to(input.dtype)
+
+    def read_out(self, input: Tensor) -> Tensor:
+        return self._integrated(self._normalised(input))[1].to(input.dtype)
 
     def spike(self, voltage: Tensor, threshold: Tensor, refractory: Tensor) -> Tensor:
         """Spikes of what :meth:`dynamics` returned, after dropout."""
@@ -249,12 +215,7 @@ class Neuron(AbstractIntegrator):
         if self.persistent_state and voltage.shape[-1]:
             # not the spike, which a threshold of 0 or below lets a graded neuron send as 0 or below
             fired = (voltage.detach()[..., -1] >= level[..., -1]).float()
-            self.refractory_state = adaptive_threshold.persistent_ref_state(
-                self.refractory_state, fired, self.threshold_state
-            )
-            self.threshold_state = adaptive_threshold.persistent_th_state(
-                self.threshold_state, fired, self.threshold_step
-            )
+            self._raise_threshold(fired)
         return spike if self.drop is None else self.drop(spike)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -80,6 +80,7 @@ class AbstractNeuron(torch.nn.Module):
     states: ClassVar[tuple[State, ...]]
     surrogate: ClassVar[Surrogate]
     complex: ClassVar[bool]
+    fields: ClassVar[tuple[tuple[str, str], ...]] = ()  # of the exchange format, and the attributes that hold them
 
     def __init__(
         self,
@@ -263,9 +264,37 @@ class AbstractNeuron(torch.nn.Module):
         return int(self._threshold * self.w_scale)
 
     @property
-    @abstractmethod
     def device_params(self) -> dict[str, Any]:
         """The integers that describe this neuron on the device and in the exchange format."""
+        return {
+            "type": self.type_name,
+            **{decay.field: self._cx(decay.name) for decay in self.decays},
+            "vThMant": self.v_th_mant,
+            **{field: getattr(self, name) for field, name in self.fields},
+        }
+
+    @property
+    def _tau(self) -> float:
+        return self.tau_rho * self.surrogate.tau
+
+    @property
+    def _rho(self) -> float:
+        return self.scale_rho * self.surrogate.scale
+
+    @abstractmethod
+    def read_out(self, input: Any) -> Tensor:
+        """The state that a spike would be made of, when none is sent and nothing is reset.
+
+        Parameters
+        ----------
+        input : Tensor or (Tensor, Tensor), shape (N, C, ..., T)
+            What the neuron's forward takes.
+
+        Returns
+        -------
+        Tensor, shape of ``input``
+            Voltage, imaginary part, or sum of messages.
+        """
 
     def quantize_8bit(self, weight: Tensor, descale: bool = False) -> Tensor:
         """``weight`` as 8 bits with sign hold it: multiples of ``2 / scale`` in -256/scale..254/scale.

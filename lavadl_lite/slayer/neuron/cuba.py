@@ -98,6 +98,7 @@ class Neuron(AbstractIntegrator):
     decays = (Decay("current_decay", field="iDecay"), Decay("voltage_decay", field="vDecay"))
     states = (State("current_state"), State("voltage_state"))
     surrogate = Surrogate(tau=100, scale=0.1)
+    fields = (("refDelay", "ref_delay"), ("gradedSpike", "graded_spike"))
 
     current_decay: torch.nn.Parameter
     voltage_decay: torch.nn.Parameter
@@ -143,24 +144,6 @@ class Neuron(AbstractIntegrator):
         """Refractory delay: this neuron has the shortest."""
         return 1
 
-    @property
-    def device_params(self) -> dict[str, Any]:
-        return {
-            "type": self.type_name,
-            **{decay.field: self._cx(decay.name) for decay in self.decays},
-            "vThMant": self.v_th_mant,
-            "refDelay": self.ref_delay,
-            "gradedSpike": self.graded_spike,
-        }
-
-    @property
-    def _tau(self) -> float:
-        return self.tau_rho * self.surrogate.tau
-
-    @property
-    def _rho(self) -> float:
-        return self.scale_rho * self.surrogate.scale
-
     def dynamics(self, input: Tensor, spiking: bool = True) -> tuple[Tensor, Tensor]:
         """Current and voltage, the voltage before its reset.
 
@@ -191,20 +174,16 @@ class Neuron(AbstractIntegrator):
             self.voltage_state = voltage.detach()[..., -1].clone()
         return filtered, voltage
 
+    def read_out(self, input: Tensor) -> Tensor:
+        return self.dynamics(input, spiking=False)[1]
+
     def spike(self, voltage: Tensor) -> Tensor:
         """Spikes of a voltage that :meth:`dynamics` returned, after dropout."""
         level = self._threshold + 1 / self.s_scale  # the first state above the threshold
         spike = Spike.apply(
-            voltage,
-            level,
-            self._tau,
-            self._rho,
-            self.graded_spike,
-            0,
-            1,
-            self._threshold + self.threshold_eps,
+            voltage, level, self._tau, self._rho, self.graded_spike, 0, 1, self._threshold + self.threshold_eps,
             self.surrogate_shape,
-        )
+        )  # fmt: skip
         if self.persistent_state and voltage.shape[-1]:
             self.voltage_state = leaky_integrator.persistent_state(self.voltage_state, spike.detach()[..., -1].float())
         return spike if self.drop is None else self.drop(spike)

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from ...errors import ParameterError
+from ..spike import Spike
+from ..spike import complex as complex_spike
 from ..spike.surrogate import Shape
 from ..utils.quantize import quantize
 from .base import AbstractNeuron, Parameter, _number
-from .dynamics import resonate
-from .dynamics.resonator import same_shape
+from .dynamics import adaptive_phase_th, adaptive_threshold, resonate, resonator
+from .spec import Decay, State
 
 __all__ = ["AbstractResonator", "rotation_params"]
 
@@ -33,9 +35,8 @@ def rotation_params(device_params: dict[str, Any], p_scale: int = 1 << 12) -> di
 class AbstractResonator(AbstractNeuron):
     """Base of complex neurons, whose state turns by ``2 pi / period`` and shrinks by ``1 - decay`` each step.
 
-    A family declares what :class:`.AbstractNeuron` names, with ``sin_decay`` and ``cos_decay`` as its first decays,
-    whether it fires by ``phase``, and whether its threshold is ``adaptive``: then it has a ``threshold_step`` and the
-    decays of threshold and refractory part.
+    A family declares what :class:`.AbstractNeuron` names, beginning with the decays and states of the rotation, whether
+    it fires by ``phase``, and whether its threshold is ``adaptive``: then it is an :class:`.AbstractAdaptation` too.
 
     Raises
     ------
@@ -46,12 +47,16 @@ class AbstractResonator(AbstractNeuron):
     complex: ClassVar[bool] = True
     phase: ClassVar[bool]
     adaptive: ClassVar[bool]
+    rotation_decays = (Decay("sin_decay", field="sinDecay"), Decay("cos_decay", field="cosDecay"))
+    rotation_states = (State("real_state"), State("imag_state"))
 
     sin_decay: torch.nn.Parameter
     cos_decay: torch.nn.Parameter
-    threshold_decay: torch.nn.Parameter
+    threshold_decay: torch.nn.Parameter  # these where adaptive
     refractory_decay: torch.nn.Parameter
     threshold_step: float
+    threshold_state: Tensor
+    refractory_state: Tensor
     real_state: Tensor
     imag_state: Tensor
 
@@ -177,7 +182,7 @@ class AbstractResonator(AbstractNeuron):
         """Both inputs in float32."""
         if not isinstance(input, tuple | list) or len(input) != 2:
             raise ParameterError(f"expected a pair of inputs (real, imaginary), got {type(input).__name__}")
-        return same_shape(*input)
+        return resonator.same_shape(*input)
 
     def _ready_pair(self, input: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Both inputs in float32 and normalised, their shape checked or fixed; decays and states made ready."""
@@ -189,11 +194,113 @@ class AbstractResonator(AbstractNeuron):
             real, imag = self.real_norm(real), self.imag_norm(imag)
         return real, imag
 
-    def _fire(self, input: tuple[Tensor, Tensor]) -> Tensor:
-        """Spikes in one pass; the states are kept where they are persistent."""
+    def _turned(self, input: tuple[Tensor, Tensor], level: float | None) -> tuple[Tensor, Tensor]:
+        x_real, x_imag = self._ready_pair(input)
+        sin, cos = quantize(self.sin_decay), quantize(self.cos_decay)
+        return resonator.dynamics(x_real, x_imag, sin, cos, self.real_state, self.imag_state, self.s_scale, level)
+
+    def dynamics(self, input: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """States before a spike of the same step and its reset.
+
+        With ``persistent_state``, :meth:`spike` has to follow once: it completes the states.
+
+        Parameters
+        ----------
+        input : (Tensor, Tensor), shape (N, C, ..., T)
+            What is added to the real and to the imaginary part.
+
+        Returns
+        -------
+        real, imag : Tensor, shape of the inputs
+        threshold, refractory : Tensor, same shape
+            Only where the threshold is adaptive.
+        """
+        real, imag = self._turned(input, None if self.phase or self.adaptive else self._threshold)
+        found: tuple[Tensor, ...] = real, imag
+        if self.adaptive:
+            states: tuple[Any, ...] = (
+                self.refractory_state, quantize(self.refractory_decay), self.threshold_state,
+                quantize(self.threshold_decay), self.threshold_step, self._threshold, self.s_scale,
+            )  # fmt: skip
+            if self.phase:
+                found += adaptive_phase_th.dynamics(real, imag, self.imag_state, *states)
+            else:
+                found += adaptive_threshold.dynamics(imag, *states)
+        return tuple(state.to(input[0].dtype) for state in found)
+
+    def spike(
+        self, real: Tensor, imag: Tensor, threshold: Tensor | None = None, refractory: Tensor | None = None
+    ) -> Tensor:
+        """Spikes of what :meth:`dynamics` returned, after dropout.
+
+        Parameters
+        ----------
+        real, imag : Tensor, shape (N, C, ..., T)
+        threshold, refractory : Tensor, same shape
+            Where the threshold is adaptive, and only there.
+
+        Returns
+        -------
+        Tensor, shape of ``real``
+            0 and 1; graded, the real part of neurons that fire by phase, the imaginary part of others.
+        """
+        level: Any = self._threshold
+        if self.adaptive != (threshold is not None and refractory is not None):
+            raise ParameterError(
+                f"expected threshold and refractory {'beside' if self.adaptive else 'absent from'} both parts"
+            )
+        if threshold is not None and refractory is not None:
+            level = threshold + refractory
+        numbers = self._tau, self._rho, self.graded_spike
+        if self.phase:
+            before = self.imag_state.to(imag.dtype)
+            spike = complex_spike.Spike.apply(real, imag, level, *numbers, before, 1, self.surrogate_shape)
+        else:
+            spike = Spike.apply(imag, level, *numbers, 0, 1, None, self.surrogate_shape)
+        if self.persistent_state and spike.shape[-1]:
+            self._keep(real.detach(), imag.detach(), threshold, refractory)
+        return spike if self.drop is None else self.drop(spike)
+
+    def _keep(self, real: Tensor, imag: Tensor, threshold: Tensor | None, refractory: Tensor | None) -> None:
+        """Hold the last states, after what the last step's spikes do to them."""
+        before = imag[..., -2] if imag.shape[-1] > 1 else self.imag_state
+        self.real_state, self.imag_state = (state[..., -1].float().clone() for state in (real, imag))
+        level: Any = self._threshold
+        if threshold is not None and refractory is not None:
+            self.threshold_state, self.refractory_state = (s.detach()[..., -1].float() for s in (threshold, refractory))
+            level = self.threshold_state + self.refractory_state
+        # not the spike, which is 0 for a graded one at a threshold of 0
+        fired = (self.real_state if self.phase else self.imag_state) >= level
+        if self.phase:
+            fired = fired & (self.imag_state >= 0) & (before < 0)
+        if self.adaptive:
+            adaptive: Any = self
+            adaptive._raise_threshold(fired)  # noqa: SLF001 - its own
+        elif not self.phase:
+            self.real_state = resonator.persistent_real_state(self.real_state, fired)
+            self.imag_state = resonator.persistent_imag_state(self.imag_state, fired, self._threshold, self.s_scale)
+
+    def read_out(self, input: tuple[Tensor, Tensor]) -> Tensor:
+        real, imag = self._turned(input, None)
+        if self.persistent_state and imag.shape[-1]:
+            self.real_state, self.imag_state = (state.detach()[..., -1].clone() for state in (real, imag))
+        return imag.to(input[0].dtype)
+
+    def forward(self, input: tuple[Tensor, Tensor]) -> Tensor:
+        """Spikes of the neurons, in one pass.
+
+        Parameters
+        ----------
+        input : (Tensor, Tensor), shape (N, C, ..., T)
+            What is added to the real and to the imaginary part.
+
+        Returns
+        -------
+        Tensor, shape of the inputs
+            As :meth:`spike` describes them.
+        """
         if callable(self.surrogate_shape):
-            family: Any = self
-            return family.spike(*family.dynamics(self._pair(input))).to(input[0].dtype)
+            return self.spike(*self.dynamics(self._pair(input))).to(input[0].dtype)
         real, imag = self._ready_pair(input)
         adaptation = None
         if self.adaptive:
@@ -246,11 +353,3 @@ class AbstractResonator(AbstractNeuron):
     def period(self) -> np.ndarray:
         """Steps of a turn, as quantised."""
         return 1 / self.frequency
-
-    @property
-    def _tau(self) -> float:
-        return self.tau_rho * self.surrogate.tau
-
-    @property
-    def _rho(self) -> float:
-        return self.scale_rho * self.surrogate.scale

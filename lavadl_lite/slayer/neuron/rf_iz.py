@@ -4,15 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..spike import Spike
 from ..spike.surrogate import Shape
-from ..utils.quantize import quantize
 from .base import Parameter
-from .dynamics import resonator
 from .resonator import AbstractResonator, rotation_params
-from .spec import Decay, State, Surrogate
+from .spec import Surrogate
 
 __all__ = ["Neuron", "neuron_params"]
 
@@ -102,12 +98,10 @@ class Neuron(AbstractResonator):
     type_name = "RF_IZHIKEVICH"
     phase = False
     adaptive = False
-    decays = (
-        Decay("sin_decay", field="sinDecay"),
-        Decay("cos_decay", field="cosDecay"),
-    )
-    states = (State("real_state"), State("imag_state"))
+    decays = AbstractResonator.rotation_decays
+    states = AbstractResonator.rotation_states
     surrogate = Surrogate(tau=100, scale=0.1)
+    fields = (("gradedSpike", "graded_spike"),)
 
     def __init__(
         self,
@@ -131,71 +125,3 @@ class Neuron(AbstractResonator):
             threshold, period, decay, tau_grad, scale_grad, scale, norm, dropout, shared_param, persistent_state,
             requires_grad, graded_spike, log_init, surrogate,
         )  # fmt: skip
-
-    @property
-    def device_params(self) -> dict[str, Any]:
-        return {
-            "type": self.type_name,
-            **{decay.field: self._cx(decay.name) for decay in self.decays},
-            "vThMant": self.v_th_mant,
-            "gradedSpike": self.graded_spike,
-        }
-
-    def dynamics(self, input: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """States before their reset; where the state is persistent, :meth:`spike` completes the call.
-
-        Parameters
-        ----------
-        input : (Tensor, Tensor), shape (N, C, ..., T)
-            What is added to the real and to the imaginary part.
-
-        Returns
-        -------
-        real, imag : Tensor, shape of the inputs
-        """
-        x_real, x_imag = self._ready_pair(input)
-        sin, cos = quantize(self.sin_decay), quantize(self.cos_decay)
-        real, imag = resonator.dynamics(
-            x_real, x_imag, sin, cos, self.real_state, self.imag_state, self.s_scale, self._threshold
-        )
-        if self.persistent_state and real.shape[-1]:
-            self.real_state = real.detach()[..., -1].clone()
-            self.imag_state = imag.detach()[..., -1].clone()
-        return real.to(input[0].dtype), imag.to(input[0].dtype)
-
-    def spike(self, real: Tensor, imag: Tensor) -> Tensor:
-        """Spikes of the states that :meth:`dynamics` returns.
-
-        Parameters
-        ----------
-        real, imag : Tensor, shape (N, C, ..., T)
-
-        Returns
-        -------
-        Tensor, shape of ``real``
-            0 and 1, or imaginary parts where spikes are graded.
-        """
-        spike = Spike.apply(
-            imag, self._threshold, self._tau, self._rho, self.graded_spike, 0, 1, None, self.surrogate_shape
-        )
-        if self.persistent_state and spike.shape[-1]:
-            # not the spike, which is 0 for a graded one at a threshold of 0
-            last = (imag.detach()[..., -1] >= self._threshold).float()
-            self.real_state = resonator.persistent_real_state(self.real_state, last)
-            self.imag_state = resonator.persistent_imag_state(self.imag_state, last, self._threshold, self.s_scale)
-        return spike if self.drop is None else self.drop(spike)
-
-    def forward(self, input: tuple[Tensor, Tensor]) -> Tensor:
-        """Spikes of the neurons, in one pass.
-
-        Parameters
-        ----------
-        input : (Tensor, Tensor), shape (N, C, ..., T)
-            What is added to the real and to the imaginary part.
-
-        Returns
-        -------
-        Tensor, shape of the inputs
-            0 and 1, or imaginary parts where spikes are graded.
-        """
-        return self._fire(input)

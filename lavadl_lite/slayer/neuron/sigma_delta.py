@@ -227,6 +227,9 @@ class Neuron(AbstractIntegrator):
         self.sigma.reset_state()
         self.delta.reset_state()
 
+    def read_out(self, input: Tensor) -> Tensor:
+        return self.sigma(self._ready(input)).to(input.dtype)
+
     def forward(self, input: Tensor) -> Tensor:
         """Messages for an input of messages.
 
