@@ -1,4 +1,4 @@
-"""The simulator against a transcription of Lava's equations: equality, for whatever a file can hold."""
+"""The simulator as it is called: shapes, types, parts of a network, encoding, and what is refused."""
 
 import sys
 
@@ -9,281 +9,8 @@ from hypothesis import strategies as st
 
 from lavadl_lite.errors import ExchangeError, ParameterError, ShapeError
 from lavadl_lite.exchange import Layer, Network, save
-from lavadl_lite.netx import Simulator, simulator
-from tests.reference import lava_lif
-
-MANY = settings(max_examples=300)
-STATES = ("current", "voltage", "spike")
-
-
-# --- networks: as layers of a file, and as entries of the transcription ----------------------------------------------
-
-
-def neuron(current_decay=1024, voltage_decay=128, threshold=80, graded=False, exponent=None):
-    values = {"type": "CUBA", "iDecay": current_decay, "vDecay": voltage_decay, "vThMant": threshold, "refDelay": 1}
-    values["gradedSpike"] = graded
-    return values if exponent is None else {**values, "weight_exp": np.array([exponent], np.float32)}
-
-
-def input_layer(shape, cell, weight=None, bias=None):
-    fields = {"shape": np.array(shape)}
-    fields |= {name: np.array([v], np.float32) for name, v in (("weight", weight), ("bias", bias)) if v is not None}
-    return Layer("input", fields, cell)
-
-
-def dense(weight, cell, bias=None, delay=None, side=None):
-    weight = np.asarray(weight, np.float32)
-    fields = {"inFeatures": weight.shape[1], "outFeatures": weight.shape[0], "shape": np.array(weight.shape[:1])}
-    fields |= {"weight": weight}
-    fields |= {} if bias is None else {"bias": np.asarray(bias, np.float32)}
-    fields |= {} if delay is None else {"delay": np.asarray(delay, np.float32)}
-    fields |= {} if side is None else {"delaySide": side}
-    return Layer("dense", fields, cell)
-
-
-def entry_of(layer):
-    """A layer as the transcription has it."""
-    entry = {}
-    if layer.neuron is not None:
-        cell = layer.neuron
-        entry |= {"current_decay": cell["iDecay"], "voltage_decay": cell["vDecay"], "threshold": cell["vThMant"]}
-        entry |= {"graded": cell["gradedSpike"], "exponent": int(cell.get("weight_exp", [0])[0])}
-    if layer.type == "dense":
-        fields = layer.fields
-        entry["weight"] = fields["weight"].astype(np.int64)
-        entry |= {name: fields[name].astype(np.int64) for name in ("bias", "delay") if name in fields}
-    return entry
-
-
-decays = st.one_of(st.integers(0, 4096), st.sampled_from([0, 1, 4095, 4096]))
-
-
-@st.composite
-def cells(draw, size):
-    """A neuron; its decays shared, or one for each of ``size`` channels."""
-
-    def decay():
-        if draw(st.booleans()):
-            return draw(decays)
-        return np.array(draw(st.lists(decays, min_size=size, max_size=size)))
-
-    return neuron(
-        decay(),
-        decay(),
-        draw(st.one_of(st.integers(0, 400), st.integers(0, 1 << 17))),
-        draw(st.booleans()),
-        draw(st.one_of(st.none(), st.integers(-4, 4))),
-    )
-
-
-@st.composite
-def networks(draw, plain=False):
-    """Layers; ``plain`` ones start with synapses and have neither bias nor delays that only one side knows."""
-    size = draw(st.integers(1, 5))
-    layers = []
-    if not plain and draw(st.booleans()):
-        layers.append(input_layer((size,), draw(cells(size))))
-    for _ in range(draw(st.integers(0 if layers else 1, 3))):
-        before, size = size, draw(st.integers(1, 5))
-        rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-        weight = rng.integers(-256, 255, (size, before))
-        bias = (
-            None if plain or draw(st.booleans()) else rng.integers(-4096, 4096, size) // draw(st.sampled_from([1, 99]))
-        )
-        delay = None if draw(st.booleans()) else rng.integers(0, 63, size)
-        layers.append(dense(weight, draw(st.one_of(st.none(), cells(size), cells(size))), bias, delay))
-    return layers
-
-
-@st.composite
-def inputs(draw, layers):
-    """What goes into a network: spikes or integers, sparse or dense, of any length."""
-    first = layers[0]
-    size = int(first.fields["shape"][0]) if first.type == "input" else first.fields["inFeatures"]
-    steps = draw(st.sampled_from([0, 1, 2, 7, 40, 90]))
-    high = draw(st.sampled_from([1, 1, 100, 3000]))
-    rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-    active = rng.random((size, steps)) < draw(st.sampled_from([0.1, 0.5, 1]))
-    return rng.integers(-high, high + 1, (size, steps)) * active
-
-
-@st.composite
-def runs(draw):
-    """A network, input for it, message bits and resets."""
-    layers = draw(networks())
-    bits = draw(st.sampled_from([0, 0, 8]))
-    reset = draw(st.one_of(st.just((None, 0)), st.tuples(st.integers(1, 20), st.integers(0, 25))))
-    return layers, draw(inputs(layers)), bits, reset
-
-
-def check(layers, x, bits, reset, align):
-    """Output and all states, or an error where Lava would leave its 32 bits."""
-    reference = lava_lif.run_training if align else lava_lif.run_lava
-    # an input layer of the training side takes units of the state; the simulator takes those of Lava's in-port
-    scale = 64 if align and layers[0].type == "input" else 1
-    run = Simulator(Network(tuple(layers)), None, 0, bits, *reset).run
-    record = [(i, name) for i in range(len(layers)) for name in STATES]
-    try:
-        expected, states = reference([entry_of(layer) for layer in layers], x * scale, bits, *reset)
-    except OverflowError:
-        with pytest.raises(ParameterError, match="expected currents of 32 bits"):
-            run(x, align)
-        return
-    found, recorded = run(x, align, record)
-    assert found.dtype == np.int32
-    for i, name in record:
-        np.testing.assert_array_equal(recorded[i, name], states[i][name], f"{name} of layer {i}")
-    np.testing.assert_array_equal(found, expected)
-
-
-# --- equality with the equations -------------------------------------------------------------------------------------
-
-
-@MANY
-@given(run=runs())
-def test_native_run_equals_lavas_processes(run):
-    check(*run, align=None)
-
-
-@MANY
-@given(run=runs())
-def test_aligned_run_equals_the_training_order(run):
-    check(*run, align="slayer")
-
-
-@MANY
-@given(data=st.data())
-def test_without_bias_and_resets_both_timings_agree(data):
-    """Delaying what a neuron receives or what it sends is the same where the neuron knows no time of its own."""
-    layers = data.draw(networks(plain=True))
-    x = data.draw(inputs(layers)) != 0
-    simulated = Simulator(layers)
-    try:
-        np.testing.assert_array_equal(simulated.run(x), simulated.run(x, "slayer"))
-    except ParameterError as error:
-        assert "32 bits" in str(error)  # noqa: PT017
-
-
-@MANY
-@given(data=st.data())
-def test_an_input_neuron_runs_one_step_ahead_of_training(data):
-    layer = input_layer((3,), data.draw(cells(3)))
-    x = data.draw(inputs([layer]))
-    simulated = Simulator([layer])
-    np.testing.assert_array_equal(simulated.run(x)[:, :-1], simulated.run(x, "slayer")[:, 1:])
-
-
-def one_neuron(x, **parameters):
-    """States of one neuron fed through its in-port, as lists."""
-    layer = input_layer((1,), neuron(**parameters))
-    _, states = Simulator([layer]).run([x], record=[(0, "current"), (0, "voltage"), (0, "spike")])
-    return [states[0, name][0].tolist() for name in ("current", "voltage", "spike")]
-
-
-@pytest.mark.parametrize(("current_decay", "second"), [(1, 6398), (1024, 4800), (4096, 0), (0, 6400)])
-def test_current_decay_as_lava_measured(current_decay, second):
-    assert one_neuron([100, 0], current_decay=current_decay, threshold=1 << 17)[0] == [6400, second]
-
-
-@pytest.mark.parametrize(("a", "u"), [(131072, 8388608), (-131072, 8388608), (131073, -8388544)])
-def test_current_wraps_at_24_bits_as_lava_measured(a, u):
-    assert one_neuron([a], threshold=1 << 18)[0] == [u]
-
-
-def test_voltage_saturates():
-    _, voltages, _ = one_neuron([131072, 131072, -131071, 0], current_decay=4096, voltage_decay=0, threshold=1 << 18)
-    assert voltages == [(1 << 23) - 1, (1 << 23) - 1, 63, 63]
-
-
-@pytest.mark.parametrize(("a", "spike", "voltage"), [(10, 0, 640), (11, 1, 0)])
-def test_threshold_is_strict_as_lava_measured(a, spike, voltage):
-    _, voltages, spikes = one_neuron([a], threshold=10)
-    assert (spikes, voltages) == ([spike], [voltage])
-
-
-def test_dense_without_neuron_integrates_and_never_fires():
-    weight = np.array([[254, -256]])
-    spikes, states = Simulator([dense(weight, None)]).run([[1] * 9, [0, 1] + [0] * 7], record=[(0, "voltage")])
-    assert not spikes.any()
-    assert (states[0, "voltage"] // 64).tolist() == [[0, 254, 252, 506, 760, 1014, 1268, 1522, 1776]]
-
-
-def test_graded_spikes_carry_the_voltage():
-    """Training multiplies weights by voltages: 4096 * trunc-free sums of w * v, cut once."""
-    graded = neuron(4096, 4096, 10, graded=True)
-    layers = [input_layer((2,), graded), dense([[3, -5]], neuron(4096, 4096, 1 << 18))]
-    x = np.array([[11, 0, 10], [0, 13, 2000]])
-    spikes, states = Simulator(layers).run(x, "slayer", [(0, "spike"), (1, "current")])
-    assert states[0, "spike"].tolist() == [[0, 704, 0], [0, 0, 832]]
-    assert states[1, "current"].tolist() == [[0, 33, -65]]  # 3 * 704 / 64 and -5 * 832 / 64
-    assert not spikes.any()
-
-
-def test_payload_is_a_factor_and_a_spike_is_not():
-    layers = [dense([[2]], neuron(4096, 4096, 1 << 18))]
-    for bits, currents in ((0, [0, 128, 128, 0]), (5, [0, 128 * 7, -128, 0])):
-        _, states = Simulator(layers, input_message_bits=bits).run([[7, -1, 0, 0]], record=[(0, "current")])
-        assert states[0, "current"].tolist() == [currents]
-
-
-@pytest.mark.parametrize(("side", "native", "aligned"), [("output", 4, 4), ("input", 4, 4), (None, 4, 4)])
-def test_delay_without_bias(side, native, aligned):
-    simulated = Simulator([dense([[64]], neuron(4096, 4096, 63), delay=[3], side=side)])
-    x = np.eye(1, 10, dtype=int)
-    assert simulated.run(x)[0].nonzero()[0].tolist() == [native]
-    assert simulated.run(x, "slayer")[0].nonzero()[0].tolist() == [aligned]
-
-
-@pytest.mark.parametrize(("side", "first"), [("output", 5), (None, 5), ("input", 2)])
-def test_delay_after_a_neuron_with_bias_holds_back_its_own_spikes(side, first):
-    """The bias fires in the second step; a delay on the input side does not touch that."""
-    layers = [dense([[0]], neuron(4096, 0, 63), bias=[32], delay=[3], side=side)]
-    spikes = Simulator(layers).run(np.zeros((1, 8)), "slayer")
-    assert spikes[0].nonzero()[0][0] == first
-
-
-# --- resets ----------------------------------------------------------------------------------------------------------
-
-
-def test_resets_are_staggered_natively_and_together_when_aligned():
-    """Integrators under constant bias: a reset shows as a step back to one bias."""
-    layers = [dense([[0]], neuron(4096, 0, 1 << 18), bias=[1]) for _ in range(3)]
-    record = [(i, "voltage") for i in range(3)]
-    x = np.zeros((1, 12))
-    for align, offsets in ((None, (2, 3, 4)), ("slayer", (2, 2, 2))):
-        _, states = Simulator(layers, reset_interval=5, reset_offset=2).run(x, align, record)
-        for i, offset in enumerate(offsets):
-            starts = (states[i, "voltage"][0] == 64).nonzero()[0].tolist()
-            assert starts == sorted({0, *range(offset, 12, 5)})
-
-
-def test_samples_after_each_other_equal_single_samples_when_aligned():
-    """A reset at each sample's first step, and silence for what is still under way at its end."""
-    rng = np.random.default_rng(0)
-    layers = [dense(2 * rng.integers(-128, 128, (6, 6)), neuron(), rng.integers(-20, 20, 6)) for _ in range(3)]
-    samples = rng.random((5, 6, 30)) < 0.4
-    samples[..., -4:] = False
-    single = Simulator([dense(layers[0].fields["weight"], neuron(), layers[0].fields["bias"])]).run(samples, "slayer")
-    stream = np.concatenate(list(samples), axis=1)
-    whole = Simulator(layers[:1], reset_interval=30).run(stream, "slayer")
-    for n in range(5):
-        np.testing.assert_array_equal(whole[:, 30 * n + 1 : 30 * n + 30], single[n, :, 1:])
-
-
-# --- shapes, types, threads ------------------------------------------------------------------------------------------
-
-
-def wide_network(rng):
-    return [
-        input_layer((2, 3, 4), neuron(iDecay_of(2), 200, 20), weight=40, bias=-7),
-        Layer("flatten", {"shape": np.array([24, 1, 1])}),
-        dense(2 * rng.integers(-128, 128, (7, 24)), neuron(), rng.integers(-9, 9, 7), rng.integers(0, 63, 7)),
-        dense(2 * rng.integers(-128, 128, (3, 7)), neuron()),
-    ]
-
-
-def iDecay_of(channels):
-    return np.linspace(0, 4096, channels).astype(int)
+from lavadl_lite.netx import Simulator
+from tests.netx.networks import dense, input_layer, neuron, wide_network
 
 
 def test_axes_come_back_in_their_order():
@@ -325,26 +52,6 @@ def test_any_numeric_type_counts(dtype):
     run = Simulator([dense(np.full((2, 4), 64), neuron())]).run
     np.testing.assert_array_equal(run(x.astype(dtype)), run(x))
     np.testing.assert_array_equal(run(np.asfortranarray(x.astype(dtype))), run(x))
-
-
-def test_neither_threads_nor_chunks_change_anything(monkeypatch):
-    from lavadl_lite.kernels import cpu
-
-    rng = np.random.default_rng(2)
-    layers = wide_network(rng)
-    x = rng.integers(-40, 41, (37, 2, 3, 4, 50))
-    record = [(0, "voltage"), (2, "current"), (3, "spike")]
-    truth, states = Simulator(layers).run(x, record=record)
-    assert truth.any()
-    monkeypatch.setattr(cpu, "SERIAL_BELOW", 0)
-    for threads in (1, 2, 5, 64):
-        monkeypatch.setattr(cpu, "threads", lambda threads=threads: threads)
-        for chunk in (1, 24 * 50 * 7, 1 << 30):
-            monkeypatch.setattr(simulator, "CHUNK", chunk)
-            found, recorded = Simulator(layers).run(x, record=record)
-            np.testing.assert_array_equal(found, truth)
-            for key in record:
-                np.testing.assert_array_equal(recorded[key], states[key])
 
 
 def test_run_leaves_its_input_as_it_was():
@@ -397,21 +104,6 @@ def test_parts_of_a_network():
     assert Simulator(layers, num_layers=1).output_shape == (2, 3, 4)
 
 
-def test_skipped_layers_tell_what_their_messages_are():
-    graded = neuron(4096, 4096, 10, graded=True)
-    layers = [input_layer((1,), graded), dense([[64]], neuron(4096, 4096, 1 << 18))]
-    _, states = Simulator(layers, skip_layers=1).run([[4096, 0]], record=[(1, "current")])
-    assert states[1, "current"].tolist() == [[0, 4096]]
-
-
-def test_resets_count_the_kept_layers_only():
-    layers = [dense([[0]], neuron(4096, 0, 1 << 18), bias=[1]) for _ in range(3)]
-    arguments = {"reset_interval": 5, "reset_offset": 2}
-    _, kept = Simulator(layers, skip_layers=1, **arguments).run(np.zeros((1, 12)), record=[(1, "voltage")])
-    _, first = Simulator(layers, **arguments).run(np.zeros((1, 12)), record=[(0, "voltage")])
-    np.testing.assert_array_equal(kept[1, "voltage"], first[0, "voltage"])
-
-
 def test_files_networks_and_layers_are_the_same(tmp_path):
     rng = np.random.default_rng(4)
     layers = wide_network(rng)
@@ -443,7 +135,7 @@ SIGNALS = st.one_of(
 )
 
 
-@MANY
+@settings(max_examples=300)
 @given(
     x=st.lists(SIGNALS, min_size=1, max_size=8),
     weight=st.one_of(st.none(), st.integers(-256, 254)),
@@ -481,7 +173,7 @@ def test_not_a_number_is_not_encoded():
         Simulator([input_layer((1,), neuron())]).encode([[np.nan]])
 
 
-# --- bad input -------------------------------------------------------------------------------------------------------
+# --- bad input --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -538,13 +230,6 @@ def test_wrong_messages(x, message):
 def test_messages_between_the_steps_of_an_input_port():
     with pytest.raises(ParameterError, match=r"expected multiples of 1/64 \(see encode\), got 0\.3"):
         Simulator([input_layer((1,), neuron())]).run([[0.3]])
-
-
-def test_currents_that_lava_cannot_hold():
-    """Beyond 32 bits Lava's arithmetic has no defined result."""
-    layers = [dense(np.full((1, 9), 254), neuron())]
-    with pytest.raises(ParameterError, match=r"/layer/0: expected currents of 32 bits, got 2340864000 in sample 1"):
-        Simulator(layers, input_message_bits=24).run(np.array([[[0, 0]] * 9, [[16000, 0]] * 9]))
 
 
 @pytest.mark.parametrize("record", [[(1, "voltage")], [(0, "spikes")], ["voltage"], [(0,)], [0]])

@@ -1,0 +1,118 @@
+"""Networks as layers of a file and as entries of the transcription of Lava; nothing is tested here."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from lavadl_lite.exchange import Layer
+
+__all__ = ["cells", "dense", "entry_of", "input_layer", "inputs", "networks", "neuron", "runs", "wide_network"]
+
+
+def neuron(current_decay=1024, voltage_decay=128, threshold=80, graded=False, exponent=None):
+    values = {"type": "CUBA", "iDecay": current_decay, "vDecay": voltage_decay, "vThMant": threshold, "refDelay": 1}
+    values["gradedSpike"] = graded
+    return values if exponent is None else {**values, "weight_exp": np.array([exponent], np.float32)}
+
+
+def input_layer(shape, cell, weight=None, bias=None):
+    fields = {"shape": np.array(shape)}
+    fields |= {name: np.array([v], np.float32) for name, v in (("weight", weight), ("bias", bias)) if v is not None}
+    return Layer("input", fields, cell)
+
+
+def dense(weight, cell, bias=None, delay=None, side=None):
+    weight = np.asarray(weight, np.float32)
+    fields = {"inFeatures": weight.shape[1], "outFeatures": weight.shape[0], "shape": np.array(weight.shape[:1])}
+    fields |= {"weight": weight}
+    fields |= {} if bias is None else {"bias": np.asarray(bias, np.float32)}
+    fields |= {} if delay is None else {"delay": np.asarray(delay, np.float32)}
+    fields |= {} if side is None else {"delaySide": side}
+    return Layer("dense", fields, cell)
+
+
+def entry_of(layer):
+    """A layer as the transcription has it."""
+    entry = {}
+    if layer.neuron is not None:
+        cell = layer.neuron
+        entry |= {"current_decay": cell["iDecay"], "voltage_decay": cell["vDecay"], "threshold": cell["vThMant"]}
+        entry |= {"graded": cell["gradedSpike"], "exponent": int(cell.get("weight_exp", [0])[0])}
+    if layer.type == "dense":
+        fields = layer.fields
+        entry["weight"] = fields["weight"].astype(np.int64)
+        entry |= {name: fields[name].astype(np.int64) for name in ("bias", "delay") if name in fields}
+    return entry
+
+
+decays = st.one_of(st.integers(0, 4096), st.sampled_from([0, 1, 4095, 4096]))
+
+
+@st.composite
+def cells(draw, size):
+    """A neuron; its decays shared, or one for each of ``size`` channels."""
+
+    def decay():
+        if draw(st.booleans()):
+            return draw(decays)
+        return np.array(draw(st.lists(decays, min_size=size, max_size=size)))
+
+    return neuron(
+        decay(),
+        decay(),
+        draw(st.one_of(st.integers(0, 400), st.integers(0, 1 << 17))),
+        draw(st.booleans()),
+        draw(st.one_of(st.none(), st.integers(-4, 4))),
+    )
+
+
+@st.composite
+def networks(draw, plain=False):
+    """Layers; ``plain`` ones start with synapses and have neither bias nor delays that only one side knows."""
+    size = draw(st.integers(1, 5))
+    layers = []
+    if not plain and draw(st.booleans()):
+        layers.append(input_layer((size,), draw(cells(size))))
+    for _ in range(draw(st.integers(0 if layers else 1, 3))):
+        before, size = size, draw(st.integers(1, 5))
+        rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
+        weight = rng.integers(-256, 255, (size, before))
+        bias = (
+            None if plain or draw(st.booleans()) else rng.integers(-4096, 4096, size) // draw(st.sampled_from([1, 99]))
+        )
+        delay = None if draw(st.booleans()) else rng.integers(0, 63, size)
+        layers.append(dense(weight, draw(st.one_of(st.none(), cells(size), cells(size))), bias, delay))
+    return layers
+
+
+@st.composite
+def inputs(draw, layers):
+    """What goes into a network: spikes or integers, sparse or dense, of any length."""
+    first = layers[0]
+    size = int(first.fields["shape"][0]) if first.type == "input" else first.fields["inFeatures"]
+    steps = draw(st.sampled_from([0, 1, 2, 7, 40, 90]))
+    high = draw(st.sampled_from([1, 1, 100, 3000]))
+    rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
+    active = rng.random((size, steps)) < draw(st.sampled_from([0.1, 0.5, 1]))
+    return rng.integers(-high, high + 1, (size, steps)) * active
+
+
+@st.composite
+def runs(draw):
+    """A network, input for it, message bits and resets."""
+    layers = draw(networks())
+    bits = draw(st.sampled_from([0, 0, 8]))
+    reset = draw(st.one_of(st.just((None, 0)), st.tuples(st.integers(1, 20), st.integers(0, 25))))
+    return layers, draw(inputs(layers)), bits, reset
+
+
+def iDecay_of(channels):
+    return np.linspace(0, 4096, channels).astype(int)
+
+
+def wide_network(rng):
+    return [
+        input_layer((2, 3, 4), neuron(iDecay_of(2), 200, 20), weight=40, bias=-7),
+        Layer("flatten", {"shape": np.array([24, 1, 1])}),
+        dense(2 * rng.integers(-128, 128, (7, 24)), neuron(), rng.integers(-9, 9, 7), rng.integers(0, 63, 7)),
+        dense(2 * rng.integers(-128, 128, (3, 7)), neuron()),
+    ]

@@ -1,0 +1,163 @@
+"""The simulator's loops against a transcription of Lava's equations: equality, for whatever a file can hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lavadl_lite.errors import ParameterError
+from lavadl_lite.exchange import Network
+from lavadl_lite.netx import Simulator
+from tests.netx.networks import cells, dense, entry_of, input_layer, inputs, networks, neuron, runs
+from tests.reference import lava_lif
+
+MANY = settings(max_examples=300)
+STATES = ("current", "voltage", "spike")
+
+
+def check(layers, x, bits, reset, align):
+    """Output and all states, or an error where Lava would leave its 32 bits."""
+    reference = lava_lif.run_training if align else lava_lif.run_lava
+    # an input layer of the training side takes units of the state; the simulator takes those of Lava's in-port
+    scale = 64 if align and layers[0].type == "input" else 1
+    run = Simulator(Network(tuple(layers)), None, 0, bits, *reset).run
+    record = [(i, name) for i in range(len(layers)) for name in STATES]
+    try:
+        expected, states = reference([entry_of(layer) for layer in layers], x * scale, bits, *reset)
+    except OverflowError:
+        with pytest.raises(ParameterError, match="expected currents of 32 bits"):
+            run(x, align)
+        return
+    found, recorded = run(x, align, record)
+    assert found.dtype == np.int32
+    for i, name in record:
+        np.testing.assert_array_equal(recorded[i, name], states[i][name], f"{name} of layer {i}")
+    np.testing.assert_array_equal(found, expected)
+
+
+@MANY
+@given(run=runs())
+def test_native_run_equals_lavas_processes(run):
+    check(*run, align=None)
+
+
+@MANY
+@given(run=runs())
+def test_aligned_run_equals_the_training_order(run):
+    check(*run, align="slayer")
+
+
+@MANY
+@given(data=st.data())
+def test_without_bias_and_resets_both_timings_agree(data):
+    """Delaying what a neuron receives or what it sends is the same where the neuron knows no time of its own."""
+    layers = data.draw(networks(plain=True))
+    x = data.draw(inputs(layers)) != 0
+    simulated = Simulator(layers)
+    try:
+        np.testing.assert_array_equal(simulated.run(x), simulated.run(x, "slayer"))
+    except ParameterError as error:
+        assert "32 bits" in str(error)  # noqa: PT017
+
+
+@MANY
+@given(data=st.data())
+def test_an_input_neuron_runs_one_step_ahead_of_training(data):
+    layer = input_layer((3,), data.draw(cells(3)))
+    x = data.draw(inputs([layer]))
+    simulated = Simulator([layer])
+    np.testing.assert_array_equal(simulated.run(x)[:, :-1], simulated.run(x, "slayer")[:, 1:])
+
+
+def one_neuron(x, **parameters):
+    """States of one neuron fed through its in-port, as lists."""
+    layer = input_layer((1,), neuron(**parameters))
+    _, states = Simulator([layer]).run([x], record=[(0, "current"), (0, "voltage"), (0, "spike")])
+    return [states[0, name][0].tolist() for name in ("current", "voltage", "spike")]
+
+
+@pytest.mark.parametrize(("current_decay", "second"), [(1, 6398), (1024, 4800), (4096, 0), (0, 6400)])
+def test_current_decay_as_lava_measured(current_decay, second):
+    assert one_neuron([100, 0], current_decay=current_decay, threshold=1 << 17)[0] == [6400, second]
+
+
+@pytest.mark.parametrize(("a", "u"), [(131072, 8388608), (-131072, 8388608), (131073, -8388544)])
+def test_current_wraps_at_24_bits_as_lava_measured(a, u):
+    assert one_neuron([a], threshold=1 << 18)[0] == [u]
+
+
+def test_voltage_saturates():
+    _, voltages, _ = one_neuron([131072, 131072, -131071, 0], current_decay=4096, voltage_decay=0, threshold=1 << 18)
+    assert voltages == [(1 << 23) - 1, (1 << 23) - 1, 63, 63]
+
+
+@pytest.mark.parametrize(("a", "spike", "voltage"), [(10, 0, 640), (11, 1, 0)])
+def test_threshold_is_strict_as_lava_measured(a, spike, voltage):
+    _, voltages, spikes = one_neuron([a], threshold=10)
+    assert (spikes, voltages) == ([spike], [voltage])
+
+
+def test_dense_without_neuron_integrates_and_never_fires():
+    weight = np.array([[254, -256]])
+    spikes, states = Simulator([dense(weight, None)]).run([[1] * 9, [0, 1] + [0] * 7], record=[(0, "voltage")])
+    assert not spikes.any()
+    assert (states[0, "voltage"] // 64).tolist() == [[0, 254, 252, 506, 760, 1014, 1268, 1522, 1776]]
+
+
+def test_graded_spikes_carry_the_voltage():
+    """Training multiplies weights by voltages: 4096 * trunc-free sums of w * v, cut once."""
+    graded = neuron(4096, 4096, 10, graded=True)
+    layers = [input_layer((2,), graded), dense([[3, -5]], neuron(4096, 4096, 1 << 18))]
+    x = np.array([[11, 0, 10], [0, 13, 2000]])
+    spikes, states = Simulator(layers).run(x, "slayer", [(0, "spike"), (1, "current")])
+    assert states[0, "spike"].tolist() == [[0, 704, 0], [0, 0, 832]]
+    assert states[1, "current"].tolist() == [[0, 33, -65]]  # 3 * 704 / 64 and -5 * 832 / 64
+    assert not spikes.any()
+
+
+def test_payload_is_a_factor_and_a_spike_is_not():
+    layers = [dense([[2]], neuron(4096, 4096, 1 << 18))]
+    for bits, currents in ((0, [0, 128, 128, 0]), (5, [0, 128 * 7, -128, 0])):
+        _, states = Simulator(layers, input_message_bits=bits).run([[7, -1, 0, 0]], record=[(0, "current")])
+        assert states[0, "current"].tolist() == [currents]
+
+
+@pytest.mark.parametrize(("side", "native", "aligned"), [("output", 4, 4), ("input", 4, 4), (None, 4, 4)])
+def test_delay_without_bias(side, native, aligned):
+    simulated = Simulator([dense([[64]], neuron(4096, 4096, 63), delay=[3], side=side)])
+    x = np.eye(1, 10, dtype=int)
+    assert simulated.run(x)[0].nonzero()[0].tolist() == [native]
+    assert simulated.run(x, "slayer")[0].nonzero()[0].tolist() == [aligned]
+
+
+@pytest.mark.parametrize(("side", "first"), [("output", 5), (None, 5), ("input", 2)])
+def test_delay_after_a_neuron_with_bias_holds_back_its_own_spikes(side, first):
+    """The bias fires in the second step; a delay on the input side does not touch that."""
+    layers = [dense([[0]], neuron(4096, 0, 63), bias=[32], delay=[3], side=side)]
+    spikes = Simulator(layers).run(np.zeros((1, 8)), "slayer")
+    assert spikes[0].nonzero()[0][0] == first
+
+
+def test_resets_are_staggered_natively_and_together_when_aligned():
+    """Integrators under constant bias: a reset shows as a step back to one bias."""
+    layers = [dense([[0]], neuron(4096, 0, 1 << 18), bias=[1]) for _ in range(3)]
+    record = [(i, "voltage") for i in range(3)]
+    x = np.zeros((1, 12))
+    for align, offsets in ((None, (2, 3, 4)), ("slayer", (2, 2, 2))):
+        _, states = Simulator(layers, reset_interval=5, reset_offset=2).run(x, align, record)
+        for i, offset in enumerate(offsets):
+            starts = (states[i, "voltage"][0] == 64).nonzero()[0].tolist()
+            assert starts == sorted({0, *range(offset, 12, 5)})
+
+
+def test_samples_after_each_other_equal_single_samples_when_aligned():
+    """A reset at each sample's first step, and silence for what is still under way at its end."""
+    rng = np.random.default_rng(0)
+    layers = [dense(2 * rng.integers(-128, 128, (6, 6)), neuron(), rng.integers(-20, 20, 6)) for _ in range(3)]
+    samples = rng.random((5, 6, 30)) < 0.4
+    samples[..., -4:] = False
+    single = Simulator([dense(layers[0].fields["weight"], neuron(), layers[0].fields["bias"])]).run(samples, "slayer")
+    stream = np.concatenate(list(samples), axis=1)
+    whole = Simulator(layers[:1], reset_interval=30).run(stream, "slayer")
+    for n in range(5):
+        np.testing.assert_array_equal(whole[:, 30 * n + 1 : 30 * n + 30], single[n, :, 1:])
