@@ -5,6 +5,8 @@ import pytest
 
 from lavadl_lite.errors import ParameterError
 from lavadl_lite.netx import Simulator, simulator
+from lavadl_lite.netx._execute import STATES, execute
+from lavadl_lite.netx._plan import plan
 from tests.netx.networks import dense, neuron, wide_network
 
 
@@ -33,3 +35,16 @@ def test_currents_that_lava_cannot_hold():
     layers = [dense(np.full((1, 9), 254), neuron())]
     with pytest.raises(ParameterError, match=r"/layer/0: expected currents of 32 bits, got 2340864000 in sample 1"):
         Simulator(layers, input_message_bits=24).run(np.array([[[0, 0]] * 9, [[16000, 0]] * 9]))
+
+
+def test_only_the_states_that_are_wanted_are_kept():
+    _, (stage,) = plan([dense([[64]], neuron())], 0, 0)
+    x = np.ones((3, 5, 1), np.int32)
+    whole = execute(stage, x, (0, 0), slayer=False, wanted=STATES)
+    assert set(whole) == set(STATES)
+    for wanted in ((), ("voltage",), ("spike", "current")):
+        found = execute(stage, x, (0, 0), slayer=False, wanted=wanted)
+        assert set(found) == {"spike", *wanted}
+        for name, values in found.items():
+            assert values.dtype == np.int32
+            np.testing.assert_array_equal(values, whole[name])
