@@ -236,3 +236,22 @@ def test_named_surrogates_equal_the_same_ones_as_callables(neuron, name, graded)
 def test_an_unknown_surrogate_is_refused(neuron):
     with pytest.raises(ParameterError, match="surrogate"):
         make_neuron(neuron, surrogate="sigmoid")
+
+
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:The .grad attribute of a Tensor:UserWarning"
+)
+def test_a_compiled_neuron_is_one_graph_with_the_numbers_of_eager_mode(neuron):
+    x = 2 * spikes(2, *SPATIAL, 70) - 0.3
+    found = []
+    for wrap in (lambda layer: layer, partial(torch.compile, backend="aot_eager", fullgraph=True)):
+        layer, leaf = at(make_neuron(neuron, requires_grad=True), "materialized"), x.clone().requires_grad_()
+        y = run(wrap(layer), leaf)
+        learnt = [p for p in layer.parameters() if p.requires_grad]
+        found.append((y.detach(), *torch.autograd.grad((y * (x + 1)).sum(), (leaf, *learnt), allow_unused=True)))
+    torch._dynamo.reset()
+    eager, compiled = found
+    assert eager[0].any()
+    assert eager[1].any()
+    for got, wanted in zip(compiled, eager, strict=True):
+        assert got is wanted is None or torch.equal(got, wanted)
