@@ -1,8 +1,10 @@
 """The compiled CPU drivers work on whole vector registers, of this machine and of older ones; results are the same.
 
-Each target is compiled in a process of its own: numba reads the target from the environment when it starts.
+Each target is compiled in a process of its own: numba reads the target from the environment when it starts.  One kernel
+is compiled for all of them, the others for this machine.
 """
 
+import importlib
 import os
 import platform
 import re
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from llvmlite import binding
+from numba import njit
 
 from tests.reference import fixed_point as reference
 
@@ -139,3 +142,50 @@ def test_results_are_the_same_everywhere(compiled):
     for there, here, tolerance in ((g_x, g_x_here, 1e-6), (g_decays, g_decays_here, 5e-6)):
         assert np.isfinite(here).all()
         assert np.abs(there - here).max() <= tolerance * np.abs(here).max()
+
+
+# --- the other kernels, on this machine ------------------------------------------------------------------------------
+
+
+def runs(torch, slayer):
+    """A forward and a backward for each kernel; a kernel without a backward returns nothing that has a gradient."""
+    x, y, decay, zero = torch.rand(2, 3, 9), torch.rand(2, 3, 9), torch.full((3,), 400.0), torch.zeros(1)
+    wanted = {"requires_grad": True}
+    dynamics = slayer.neuron.dynamics
+    return {
+        "adaptive_threshold": lambda: dynamics.adaptive_threshold.dynamics(x, zero, decay, zero, decay, 0.1, 1, 4096),
+        "alif": lambda: slayer.neuron.alif.Neuron(1.0, 0.1, 0.2, 0.1, 0.1, 0.2, **wanted)(x),
+        "delta": lambda: slayer.axon.Delta(0.1, **wanted)(x),
+        "leaky": lambda: dynamics.leaky_integrator.dynamics(x.requires_grad_(), decay.requires_grad_(), zero, 4096),
+        "resonate": lambda: slayer.neuron.rf.Neuron(1.0, 8, 0.1, **wanted)((x, y)),
+        "resonator": lambda: dynamics.resonator.dynamics(x.requires_grad_(), y, decay, decay, zero, zero, 4096),
+        "sigma": lambda: slayer.dendrite.Sigma()(x.requires_grad_()),
+    }
+
+
+@pytest.mark.parametrize("name", ["adaptive_threshold", "alif", "delta", "leaky", "resonate", "resonator", "sigma"])
+def test_steps_of_the_other_kernels_are_on_whole_registers(name, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from lavadl_lite import slayer
+
+    if not X86:
+        pytest.skip("reads the assembly of x86")
+    module = importlib.import_module(f"lavadl_lite.kernels.{name}")
+    kernels = {way: getattr(module, way) for way in ("forward", "backward") if hasattr(module, way)}
+    for kernel in kernels.values():
+        # not from the cache: what is loaded from there has no assembly to show
+        monkeypatch.setattr(kernel, "cpu", njit(nogil=True, error_model="numpy")(kernel.cpu.py_func))
+    output = runs(torch, slayer)[name]()
+    if "backward" in kernels:
+        (output[0] if isinstance(output, tuple) else output).sum().backward()
+    arithmetic = "addpd" if name == "sigma" else "(?:add|sub|mul|fn?m(?:add|sub)[123]+)ps"
+    for way, kernel in kernels.items():
+        (assembly,) = kernel.cpu.inspect_asm().values()
+        for pattern in (PRODUCTS, "cvttps2dq", arithmetic):
+            found = set(re.findall(rf"\tv?(?:{pattern})\t.*%([xyz])mm\d+", assembly))
+            assert found <= {register_of("host")}, f"{way}: {pattern}"
+        assert found, f"{way}: no {arithmetic}"
+        assert not re.search(r"\tv?cvttss2si", assembly), f"{way}: a step was left to scalars"
+        loops = re.split(r"^\.?LBB\w+:.*$", assembly, flags=re.MULTILINE)
+        densest = max(loops, key=lambda loop: len(re.findall(r"%[xyz]mm\d+", loop)))
+        assert not re.search(r"\tcallq?\t", densest), f"{way}: a step was not inlined"

@@ -24,6 +24,12 @@ def copy_rows(x, y, first, rows, buffer):
     tiles.write_rows(y, first, rows, buffer, tiles.read_rows(x, first, rows, buffer))
 
 
+@njit(error_model="numpy")
+def swap_pairs(x, y, first, apart, rows, buffer):
+    one, other = tiles.read_pair(x, first, apart, rows, buffer)
+    tiles.write_pair(y, first, apart, rows, buffer, other, one)
+
+
 def test_sizes():
     assert TILE_SIZE == STEPS * LANES
     assert LINES_SIZE == QUAD * LANES
@@ -79,4 +85,13 @@ def test_values_of_rows_are_copied_and_no_others(dtype, first, rows):
     y, truth = np.zeros_like(x), np.zeros_like(x)
     copy_rows(x, y, first, rows, np.zeros(LANES, dtype))
     truth[first : first + rows] = x[first : first + rows]
+    np.testing.assert_array_equal(y, truth)
+
+
+@pytest.mark.parametrize("rows", [16, 5])
+def test_pairs_are_values_that_lie_apart(rows):
+    x = np.arange(40, dtype=np.float32)
+    y, truth = np.zeros_like(x), np.zeros_like(x)
+    swap_pairs(x, y, 2, 20, rows, np.zeros(LANES, np.float32))
+    truth[2 : 2 + rows], truth[22 : 22 + rows] = x[22 : 22 + rows], x[2 : 2 + rows]
     np.testing.assert_array_equal(y, truth)
