@@ -11,7 +11,7 @@ import torch
 
 from lavadl_lite import netx, slayer
 
-__all__ = ["CASES", "COPY", "LAVA", "LOOP", "OURS", "Case", "scaled"]
+__all__ = ["CASES", "COPY", "LAVA", "LOOP", "OURS", "SCALED", "Case", "scaled"]
 
 OURS, COPY, LOOP, LAVA = "lavadl_lite", "copy", "torch loop", "lava-dl"
 
@@ -214,12 +214,14 @@ CASES = [
     Case("Simulator, 64-128-10", (32, 64, 32), simulator),
 ]
 
+SCALED = {
+    "CUBA, forward": partial(cuba, backward=False),
+    "CUBA, forward + backward": partial(cuba, backward=True),
+    **{f"{name}, forward + backward": partial(family, name=name) for name in FAMILIES},
+}
 
-def scaled(backward=True):
-    """The CUBA pass at one size, with twice the neurons, and with twice the steps."""
-    base = (16, 512, 300)
-    return {
-        "base": Case("CUBA", base, partial(cuba, backward=backward)),
-        "twice the neurons": Case("CUBA", (32, 512, 300), partial(cuba, backward=backward)),
-        "twice the steps": Case("CUBA", (16, 512, 600), partial(cuba, backward=backward)),
-    }
+
+def scaled(build):
+    """Work at one size, with twice the neurons, and with twice the steps."""
+    sizes = {"base": (16, 512, 300), "twice the neurons": (32, 512, 300), "twice the steps": (16, 512, 600)}
+    return {label: Case(label, shape, build) for label, shape in sizes.items()}

@@ -10,7 +10,7 @@ import sys
 
 import numba
 import torch
-from cases import CASES, COPY, LAVA, LOOP, OURS, scaled
+from cases import CASES, COPY, LAVA, LOOP, OURS, SCALED, scaled
 from timing import interleaved
 
 import lavadl_lite
@@ -46,8 +46,8 @@ def table(cases, threads, rounds):
 
 def growth(threads, rounds):
     """What twice the work costs."""
-    for backward, name in ((False, "CUBA, forward"), (True, "CUBA, forward + backward")):
-        contenders = {label: case.contenders()[OURS] for label, case in scaled(backward).items()}
+    for name, build in SCALED.items():
+        contenders = {label: case.contenders()[OURS] for label, case in scaled(build).items()}
         times = interleaved(contenders, rounds)
         cells = [f"{label}: {times[label].median / times['base'].median:.2f}x" for label in list(times)[1:]]
         say(f"- {name}, {plural(threads)}, {1e3 * times['base'].median:.2f} ms; {'; '.join(cells)}")
@@ -57,7 +57,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (default: 1 2)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contender (default: 7)")
-    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--only", default="", help="cases whose name contains this, or scaling")
     options = parser.parse_args(arguments)
     cases = [case for case in CASES if options.only in case.name]
     say(
@@ -68,8 +68,9 @@ def main(arguments=None):
     try:
         for threads in options.threads:
             torch.set_num_threads(threads)
-            say()
-            table(cases, threads, options.rounds)
+            if cases:
+                say()
+                table(cases, threads, options.rounds)
             if not options.only or options.only in "scaling":
                 say()
                 growth(threads, options.rounds)
