@@ -21,7 +21,7 @@ from . import __version__
 from .errors import DeviceError, ExchangeError, ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .exchange import Layer
 
@@ -134,36 +134,44 @@ def _info(options: argparse.Namespace) -> int:
     for row in (header, *rows):
         print("  ".join(row[name].rjust(widths[name]) for name in header).rstrip())
     neurons = sum(int(np.prod(s)) for layer, s in zip(network.layers, shapes, strict=True) if _has_neurons(layer))
-    synapses = sum(int(np.count_nonzero(layer.fields["weight"])) for layer in network.layers if _has_synapses(layer))
+    weights = sum(int(np.count_nonzero(_weights(layer))) for layer in network.layers)
     origin = network.library_version or "no version: written by lava-dl"
-    print(f"{neurons} neurons, {synapses} synapses; {origin}")
+    print(f"{neurons} neurons, {weights} weights; {origin}")
     return 0
 
 
-def _has_synapses(layer: Layer) -> bool:
-    return "inFeatures" in layer.fields
-
-
 def _has_neurons(layer: Layer) -> bool:
-    return layer.neuron is not None or _has_synapses(layer)
+    return layer.neuron is not None or layer.type == "dense"
+
+
+def _weights(layer: Layer) -> np.ndarray:
+    """All weights of the synapses, as they are stored: a kernel's once, and both parts of complex ones."""
+    names = () if layer.type == "input" else ("weight", "weight_rec")
+    keys = [key for name in names for key in (name, f"{name}/real", f"{name}/imag") if key in layer.fields]
+    return np.concatenate([np.zeros(0), *(np.ravel(layer.fields[key]) for key in keys)])
 
 
 def _describe(index: int, layer: Layer, shape: tuple[int, ...]) -> dict[str, str]:
     """One row of the table; what a layer does not have is a dash."""
-    fields, cell = layer.fields, layer.neuron or {}
+    cell, weights = layer.neuron or {}, _weights(layer)
     row = {"layer": str(index), "type": layer.type, "shape": "x".join(str(size) for size in shape)}
     row["neuron"] = cell.get("type", "integrator" if _has_neurons(layer) else "-")
     row["neurons"] = str(np.prod(shape)) if _has_neurons(layer) else "-"
-    row["synapses"] = str(np.count_nonzero(fields["weight"])) if _has_synapses(layer) else "-"
-    row["bits"] = str(_weight_bits(fields["weight"])) if _has_synapses(layer) else "-"
-    row["bias"] = _range(fields["bias"]) if "bias" in fields else "-"
-    row["delay"] = _range(fields["delay"]) if "delay" in fields else "-"
-    row["threshold"] = str(cell.get("vThMant", "-"))
-    row["iDecay"], row["vDecay"] = (_range(cell[name]) if name in cell else "-" for name in ("iDecay", "vDecay"))
+    row["weights"] = str(np.count_nonzero(weights)) if weights.size else "-"
+    row["bits"] = str(_weight_bits(weights)) if weights.size else "-"
+    row["bias"] = _range(layer.fields, "bias", "bias/real", "bias/imag")
+    row["delay"] = _range(layer.fields, "delay")
+    row["threshold"] = _range(cell, "vThMant")
+    for name in ("iDecay", "vDecay"):
+        row[name] = _range(cell, name)
     return row
 
 
-def _range(values: Any) -> str:
+def _range(fields: Mapping[str, Any], *names: str) -> str:
+    """What the fields of these names span, or a dash where there is none."""
+    values = [np.ravel(fields[name]) for name in names if name in fields]
+    if not values:
+        return "-"
     low, high = int(np.min(values)), int(np.max(values))
     return str(low) if low == high else f"{low}..{high}"
 

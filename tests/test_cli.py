@@ -70,11 +70,11 @@ def check_error(capsys, code, *parts):
 def test_info_is_a_table(network, capsys):
     assert run("info", network) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert " ".join(lines[0]) == "layer type shape neuron neurons synapses bits bias delay threshold iDecay vDecay"
+    assert " ".join(lines[0]) == "layer type shape neuron neurons weights bits bias delay threshold iDecay vDecay"
     assert lines[1] == ["0", "input", "2", "-", "-", "-", "-", "-", "-", "-", "-", "-"]
     assert lines[2] == ["1", "dense", "2", "CUBA", "2", "2", "1", "-", "0..5", "63", "4096", "0..7"]
     assert lines[3] == ["2", "dense", "1", "integrator", "1", "2", "3", "-", "-", "-", "-", "-"]
-    assert " ".join(lines[4]) == f"3 neurons, 4 synapses; lavadl_lite {lavadl_lite.__version__}"
+    assert " ".join(lines[4]) == f"3 neurons, 4 weights; lavadl_lite {lavadl_lite.__version__}"
 
 
 @pytest.mark.parametrize(

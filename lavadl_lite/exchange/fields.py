@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import ExchangeError
 
-__all__ = ["Field", "LayerType", "Mismatch", "NeuronType", "PlainSource", "Shape", "Source", "Values", "check_fields"]
+__all__ = [
+    "PARTS",
+    "Field",
+    "LayerType",
+    "Mismatch",
+    "NeuronType",
+    "PlainSource",
+    "Shape",
+    "Source",
+    "Values",
+    "check_fields",
+    "refuse_unknown",
+]
+
+PARTS = ("real", "imag")  # what a group holds in the place of an array, where numbers are complex
 
 Shape = tuple[int, ...]
 Values = Mapping[str, Any]
@@ -49,6 +63,8 @@ class Field:
         Whether a layer without the field is refused; a field with a default is never missing.
     kept : bool
         False for a field of old files that is only checked.
+    complex : bool
+        Whether a group of two such arrays, ``real`` and ``imag``, may stand in its place.
     """
 
     name: str
@@ -62,6 +78,12 @@ class Field:
     default: Any = None
     required: bool = True
     kept: bool = True
+    complex: bool = False
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the two parts, where there may be such."""
+        return tuple(f"{self.name}/{part}" for part in PARTS) if self.complex else ()
 
 
 @dataclass(frozen=True)
@@ -76,11 +98,17 @@ class NeuronType:
         Other names that files have for it.
     ignored : tuple of str
         Fields of old files that repeat or describe what other fields say.
+    complex : bool
+        Whether its input, and so the weights before it, are complex.
+    check : callable, optional
+        ``(neuron's fields, type of the layer, layer's fields)`` raises :class:`Mismatch` where they contradict.
     """
 
     fields: tuple[Field, ...]
     synonyms: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    complex: bool = False
+    check: Callable[[Values, str, Values], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,18 +119,18 @@ class LayerType:
     ----------
     fields : tuple of Field
         In the order in which they are checked: sizes first.
-    neurons : tuple of str
-        Neuron types that it may have; a layer may also come without a neuron.
     output_shape : callable
         ``(fields, shape before or None) -> shape``, without batch and time, or :class:`Mismatch` where they do not fit.
-    needs_neuron : tuple of str
-        Fields that mean something only where there is a neuron.
+    neuron : bool or None
+        Whether it has a neuron, of any type; None where it may have one.
+    needs : tuple of (str, str)
+        Fields that mean something only beside another one, or beside the neuron.
     """
 
     fields: tuple[Field, ...]
-    neurons: tuple[str, ...]
     output_shape: Callable[[Values, Shape | None], Shape]
-    needs_neuron: tuple[str, ...] = ()
+    neuron: bool | None
+    needs: tuple[tuple[str, str], ...] = ()
 
 
 class Source(Protocol):
@@ -133,7 +161,7 @@ class PlainSource:
     """Fields from a mapping in memory; a mapping inside it is a group."""
 
     def __init__(self, values: Values, path: str) -> None:
-        self._values = values
+        self._values = _grouped(values, path)
         self.path = path
 
     def names(self) -> Iterable[str]:
@@ -162,6 +190,24 @@ class PlainSource:
         return value if isinstance(value, str) else np.asarray(value)
 
 
+def _grouped(values: Values, path: str) -> Values:
+    """``values`` with ``"weight/real"`` inside a mapping ``"weight"``."""
+    found: dict[str, Any] = {name: value for name, value in values.items() if "/" not in name}
+    for name in values.keys() - found.keys():
+        group, _, part = name.partition("/")
+        if group in values:
+            raise ExchangeError(f"{path}/{group}: expected one array or its parts, got both")
+        found.setdefault(group, {})[part] = values[name]
+    return found
+
+
+def refuse_unknown(source: Source, known: Iterable[str]) -> None:
+    """Raise :class:`ExchangeError` where ``source`` has a member beside ``known``."""
+    unknown = sorted(set(source.names()) - set(known))
+    if unknown:
+        raise ExchangeError(f"{source.at(unknown[0])}: expected only fields that are known here, got another one")
+
+
 def check_fields(source: Source, fields: tuple[Field, ...], known: Values) -> dict[str, Any]:
     """Values of ``fields`` in their present form.
 
@@ -174,6 +220,11 @@ def check_fields(source: Source, fields: tuple[Field, ...], known: Values) -> di
     known : mapping
         Values that shapes may name, beside those of ``fields`` themselves.
 
+    Returns
+    -------
+    dict
+        The parts of a complex field under ``"weight/real"`` and ``"weight/imag"``.
+
     Raises
     ------
     ExchangeError
@@ -182,7 +233,13 @@ def check_fields(source: Source, fields: tuple[Field, ...], known: Values) -> di
     values: dict[str, Any] = {}
     present = set(source.names())
     for row in fields:
-        if row.name in present:
+        if row.name in present and row.complex and source.is_group(row.name):
+            group = source.group(row.name)
+            refuse_unknown(group, PARTS)
+            rows = tuple(replace(row, name=part, complex=False, required=True) for part in PARTS)
+            parts = check_fields(group, rows, {**known, **values})
+            values.update({f"{row.name}/{part}": value for part, value in parts.items()})
+        elif row.name in present:
             value = _checked(source, row, {**known, **values})
             if row.kept:
                 values[row.name] = value

@@ -102,9 +102,10 @@ def write_layer(handle: h5py.Group, layer: Layer) -> None:
 
 def _write_fields(handle: h5py.Group, rows: tuple[Field, ...], values: Values) -> None:
     for row in rows:
-        if row.name in values:
-            value = values[row.name]
-            handle.create_dataset(row.name, data=value if row.dtype is str else np.asarray(value, dtype=row.dtype))
+        for name in (row.name, *row.parts):
+            if name in values:
+                value = values[name]
+                handle.create_dataset(name, data=value if row.dtype is str else np.asarray(value, dtype=row.dtype))
 
 
 def save(path: str | os.PathLike[str], layers: Iterable[Layer]) -> None:

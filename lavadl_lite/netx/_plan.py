@@ -20,6 +20,7 @@ __all__ = ["PAYLOAD", "PORT_ONE", "SPIKE", "VOLTAGE", "Stage", "plan"]
 
 DECAY_ONE = 1 << 12
 PORT_ONE = 1 << 6  # states per unit of a weight, a bias, a threshold, or Lava's in-port
+RUNS = ("input", "flatten", "dense")  # the layers that the loops know
 SPIKE, PAYLOAD, VOLTAGE = range(3)  # what a message is: one event, an integer, a voltage with 12 fractional bits
 
 # what Lava builds for a dense layer without neuron: current is summed without leak, voltage equals it and never fires
@@ -70,8 +71,10 @@ def plan(layers: Sequence[Layer], skip: int, message_bits: int) -> tuple[tuple[i
     Raises
     ------
     ParameterError
-        If no neuron is left.
+        If a layer is none that the loops run, or no neuron is left.
     """
+    for index, layer in enumerate(layers):
+        _check_runs(layer, index)
     shapes = output_shapes(layers)
     befores = [_input_shape(layers[0], shapes[0]), *shapes[:-1]]
     message = PAYLOAD if message_bits else SPIKE
@@ -85,6 +88,16 @@ def plan(layers: Sequence[Layer], skip: int, message_bits: int) -> tuple[tuple[i
     if not stages:
         raise ParameterError(f"expected a layer with neurons among entries {skip} to {len(layers) - 1}, got none")
     return befores[skip], stages
+
+
+def _check_runs(layer: Layer, index: int) -> None:
+    neuron = "no" if layer.neuron is None else layer.neuron["type"]
+    if layer.type not in RUNS or neuron not in ("no", "CUBA") or "weight/real" in layer.fields:
+        kind = "complex weights" if "weight/real" in layer.fields else f"{neuron} neuron"
+        raise ParameterError(
+            f"/layer/{index}: expected one of {', '.join(RUNS)} with real weights, and CUBA neurons or none: the "
+            f"simulator runs no others; got {layer.type} with {kind}"
+        )
 
 
 def _input_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:

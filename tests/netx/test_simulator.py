@@ -120,7 +120,7 @@ def test_the_first_entries_of_a_file_that_is_not_supported_whole(tmp_path):
 
     save(tmp_path / "a.net", [dense([[64]], neuron())])
     with h5py.File(tmp_path / "a.net", "a") as file:
-        file["layer/1/type"] = np.array([b"average"], "S10")
+        file["layer/1/type"] = np.array([b"concat"], "S10")
     assert Simulator(tmp_path / "a.net", num_layers=1).run([[1, 1]]).shape == (1, 2)
     with pytest.raises(ExchangeError, match="/layer/1/type"):
         Simulator(tmp_path / "a.net")
