@@ -19,7 +19,7 @@ ROOT = Path(lavadl_lite.__file__).parent
 # From left to right: a module may import its own group and what stands before it, never what stands after it.
 ORDER = [
     "errors",
-    "exchange",
+    "exchange, viz",
     "kernels",
     "slayer.utils",
     "slayer.neuron.dynamics, slayer.spike",
@@ -107,7 +107,9 @@ def test_every_place_in_the_order_is_read_right():
     assert "torch.Tensor" not in found
 
 
-@pytest.mark.parametrize("package", ["lavadl_lite", "lavadl_lite.netx", "lavadl_lite.exchange", "lavadl_lite.kernels"])
+@pytest.mark.parametrize(
+    "package", ["lavadl_lite", "lavadl_lite.netx", "lavadl_lite.exchange", "lavadl_lite.kernels", "lavadl_lite.viz"]
+)
 def test_light_import_brings_neither_torch_nor_numba(package):
     loaded = run(f"import sys, {package}; print([m for m in ('torch', 'numba') if m in sys.modules])")
     assert loaded == "[]"

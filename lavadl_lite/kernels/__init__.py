@@ -11,6 +11,7 @@ __all__ = [
     "cuda",
     "cuda_tiles",
     "delta",
+    "events",
     "fixed_point",
     "kinds",
     "launch",

@@ -19,7 +19,7 @@ from .cpu import as_argument, run_rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Kernel", "empty", "expand_rows", "floating", "power_of_two", "ready"]
+__all__ = ["Kernel", "alike", "empty", "expand_rows", "floating", "power_of_two", "ready"]
 
 
 class Kernel:
@@ -54,6 +54,13 @@ class Kernel:
 def ready(tensor: Tensor) -> Tensor:
     """``tensor`` as a kernel can read it: detached, contiguous, without a pending negation."""
     return tensor.detach().contiguous().resolve_neg()
+
+
+def alike(array: np.ndarray, like: Tensor | np.ndarray) -> Tensor | np.ndarray:
+    """``array`` where ``like`` is: itself on the CPU, else a copy on that device."""
+    if isinstance(like, np.ndarray) or like.is_cpu:
+        return array
+    return sys.modules["torch"].tensor(array, device=like.device)
 
 
 def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:

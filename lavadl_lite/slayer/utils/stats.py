@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
+from ...viz import matplotlib
 from . import log_file
 from .log_file import Log
 
@@ -283,11 +284,7 @@ class LearningStats:
 
 
 def _draw(curves: dict[str, Log], figure: int, figsize: Any, label: str, scale: str) -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError('plots need matplotlib: pip install "lavadl-lite[viz]"') from error
-    drawing = plt.figure(figure, figsize=figsize)
+    drawing = matplotlib("pyplot").figure(figure, figsize=figsize)
     axes = drawing.gca()
     axes.clear()
     for title, log in curves.items():
