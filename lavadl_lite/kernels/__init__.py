@@ -21,6 +21,7 @@ __all__ = [
     "resonator",
     "shift",
     "sigma",
+    "sigma_delta",
     "surrogate",
     "tiles",
     "torch_op",

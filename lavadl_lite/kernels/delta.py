@@ -61,15 +61,21 @@ def round_down(x):
 
 
 @step
+def held_inside(x, limit):
+    """``x`` inside ``+-limit``; NaN counts as the lower end."""
+    x = select(x > -limit, x, -limit)
+    return select(x < limit, x, limit)
+
+
+@step
 def difference_step(x, last, residual, error, threshold, scale, per_unit, limit, cumulative, carry):
     """One time step: what is sent, the difference it was made from, and the three states after it.
 
-    The input is held inside ``+-limit``, NaN counts as the lower end.  With ``cumulative`` the sum of differences since
+    The input is held inside ``+-limit``.  With ``cumulative`` the sum of differences since
     the last message is compared, else the difference.  With ``carry`` the residual is the difference less the message,
     else less what the message was before it was rounded.
     """
-    x = select(x > -limit, x, -limit)
-    x = select(x < limit, x, limit)
+    x = held_inside(x, limit)
     difference = (x - last) + residual
     compared = difference
     if cumulative:

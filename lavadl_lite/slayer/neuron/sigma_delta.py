@@ -13,6 +13,7 @@ from torch import Tensor
 from ...errors import ParameterError, ShapeError
 from .. import axon, dendrite
 from .base import AbstractIntegrator
+from .dynamics import sigma_delta
 from .spec import Surrogate
 
 __all__ = ["Neuron", "neuron_params"]
@@ -244,14 +245,45 @@ class Neuron(AbstractIntegrator):
             Changes of the activation, multiples of ``1 / (64 * scale)``; 0 where nothing is sent.
         """
         x = self._ready(input)
+        line = self._line()
+        messages = self._separate(x) if line is None else self._fused(x, line)
+        return (messages if self.drop is None else self.drop(messages)).to(input.dtype)
+
+    def _line(self) -> sigma_delta.Line | None:
+        """The activation function as the fused pass takes it; None where separate passes have to run."""
+        parts = self.sigma, self.delta
+        if (
+            self.norm is not None
+            or (self.bias_is_set and self.bias.dtype != torch.float32)
+            or parts[0].persistent_state != parts[1].persistent_state
+            or any(map(sigma_delta.hooked, parts))
+        ):
+            return None
+        return sigma_delta.line_of(self.activation)
+
+    def _fused(self, x: Tensor, line: sigma_delta.Line) -> Tensor:
+        encoder, states = self.delta, ()
+        encoder.clamp()
+        if encoder.persistent_state:
+            for part in (self.sigma, encoder):
+                part.fit_states(x.shape[:-1])
+            states = self.sigma.pre_state, encoder.pre_state, encoder.residual_state, encoder.error_state
+        y, *final = sigma_delta.messages(
+            x, encoder.threshold, encoder.scale, line, encoder.tau_grad, encoder.scale_grad, encoder.cum_error,
+            encoder.carry_rounding, self.bias if self.bias_is_set else None, *states,
+        )  # fmt: skip
+        if encoder.persistent_state:
+            self.sigma.pre_state, encoder.pre_state, encoder.residual_state, encoder.error_state = final
+        return y
+
+    def _separate(self, x: Tensor) -> Tensor:
         total = self.sigma(x)
         if self.norm is not None:
             total = self.norm(total)
         if self.bias_is_set:
             axes = (1,) * (x.dim() - 1 - self.bias.dim())
             total = total + self.bias.reshape(*self.bias.shape, *axes)
-        messages = self.delta(self.activation(total))
-        return (messages if self.drop is None else self.drop(messages)).to(input.dtype)
+        return self.delta(self.activation(total))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Take a bias of any shape; one that is not 0 counts as set."""

@@ -64,9 +64,13 @@ class AbstractStream(torch.nn.Module):
             self.materialize(shape[1:-1])
         elif shape[1:-1] != self.shape:
             raise ShapeError(f"expected an input (N, {', '.join(map(str, self.shape))}, T), got shape {tuple(shape)}")
+        self.fit_states(shape[:-1])
+        return x
+
+    def fit_states(self, shape: torch.Size) -> None:
+        """Give persistent states the ``shape`` (N, C, ...) of an input without time."""
         for name in self.states if self.persistent_state else ():
             held = getattr(self, name)
-            if held.shape != shape[:-1]:
+            if held.shape != shape:
                 start = held if held.shape[0] == shape[0] else held.new_zeros(1)
-                setattr(self, name, start.expand(shape[:-1]).contiguous())
-        return x
+                setattr(self, name, start.expand(shape).contiguous())

@@ -11,6 +11,7 @@ from . import (
     resonate,
     resonator,
     sigma,
+    sigma_delta,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "resonate",
     "resonator",
     "sigma",
+    "sigma_delta",
 ]
