@@ -32,22 +32,26 @@ _SMALLEST_GRID = 128  # blocks; numba warns of fewer, and idle ones cost nothing
 cuda: Any = None
 
 
-def cuda_kernel(function: Callable[..., None]) -> CudaKernel:
+def cuda_kernel(function: Callable[..., None], rows: int = WARP, lanes: int = WARP) -> CudaKernel:
     """Make a driver of ``function``, whose last argument is the number of rows; plain Python until it is first used."""
-    return CudaKernel(function)
+    return CudaKernel(function, rows, lanes)
 
 
 class CudaKernel:
-    """A driver in which one warp, a block of its own, handles 32 rows.
+    """A driver in which a block, one warp where nothing else is said, handles 32 rows.
 
     Parameters
     ----------
     function : callable
         Body of the kernel.  Blocks past the last row must return at once.
+    rows, lanes : int
+        Rows that a block handles, and its lanes.
     """
 
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(self, function: Callable[..., None], rows: int = WARP, lanes: int = WARP) -> None:
         self.function = function
+        self.rows = rows
+        self.lanes = lanes
         self._compiled: Any = None
 
     def compiled(self) -> Any:
@@ -66,6 +70,10 @@ class CudaKernel:
             except RuntimeError:  # no folder to write to
                 self._compiled = module.jit(self.function)
         return self._compiled
+
+    def blocks(self, rows: int) -> int:
+        """Number of blocks that ``rows`` need."""
+        return -(-rows // self.rows)
 
     def __call__(self, *arguments: Any, rows: int) -> None:
         """Launch over ``rows`` on the device of the first argument and torch's current stream there.
@@ -90,13 +98,8 @@ class CudaKernel:
         with torch.cuda.device(device), _explained():
             handle = torch.cuda.current_stream(device).cuda_stream
             stream = load().external_stream(handle) if handle else 0
-            grid = max(blocks(rows), _SMALLEST_GRID)
-            kernel[grid, WARP, stream](*[_as_kernel_argument(a, device) for a in arguments], rows)
-
-
-def blocks(rows: int) -> int:
-    """Number of warps that ``rows`` need."""
-    return -(-rows // WARP)
+            grid = max(self.blocks(rows), _SMALLEST_GRID)
+            kernel[grid, self.lanes, stream](*[_as_kernel_argument(a, device) for a in arguments], rows)
 
 
 def _as_kernel_argument(value: Tensor | float, device: Any) -> Any:

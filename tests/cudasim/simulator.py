@@ -3,7 +3,6 @@
 import numpy as np
 
 from lavadl_lite.kernels.cpu import as_argument
-from lavadl_lite.kernels.cuda import WARP, blocks
 
 F32 = np.float32
 EXTREMES = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 2.0**23, -(2.0**23), 1e-30, 0.0, -0.0], F32)
@@ -11,7 +10,8 @@ EXTREMES = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 2.0**23, -(2.0**23), 
 
 def simulate(kernel, *arguments, rows):
     """Run the CUDA driver of ``kernel``; arrays are changed in place, as on a device."""
-    kernel.cuda.compiled()[blocks(rows), WARP](*[as_argument(a) for a in arguments], rows)
+    driver = kernel.cuda
+    driver.compiled()[driver.blocks(rows), driver.lanes](*[as_argument(a) for a in arguments], rows)
 
 
 def run_cpu(kernel, *arguments, rows):

@@ -1,6 +1,6 @@
 """The adaptive leaky integrate-and-fire neuron."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -217,6 +217,26 @@ class Neuron(AbstractAdaptation, AbstractIntegrator):
             fired = (voltage.detach()[..., -1] >= level[..., -1]).float()
             self._raise_threshold(fired)
         return spike if self.drop is None else self.drop(spike)
+
+    def unrolled_step(self, input: Tensor, carried: Sequence[Tensor] = ()) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Spikes of one step whose gradient reaches the steps before; the state has to be persistent.
+
+        Parameters
+        ----------
+        input : Tensor, shape (N, C, ..., 1)
+        carried : sequence of Tensor
+            What the step before returned with its spikes; nothing before the first.
+
+        Returns
+        -------
+        spikes : Tensor, shape (N, C, ..., 1)
+        carried : tuple of Tensor
+            Both parts of the state before their reset, with their gradients.
+        """
+        self._ready(input)
+        self._resume(carried)
+        current, *found = self.dynamics(input)
+        return self.spike(*found), (current[..., -1], found[0][..., -1])
 
     def forward(self, input: Tensor) -> Tensor:
         """Spikes of a dendrite current.

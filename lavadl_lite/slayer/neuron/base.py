@@ -174,6 +174,11 @@ class AbstractNeuron(torch.nn.Module):
         for state in self.states:
             setattr(self, state.name, self._initial(state).to(getattr(self, state.name).device))
 
+    def _resume(self, carried: Sequence[Tensor]) -> None:
+        """Let the first states, as the last call left them, pass gradients on to ``carried``."""
+        for state, value in zip(self.states, carried, strict=False):
+            setattr(self, state.name, getattr(self, state.name) + (value - value.detach()))
+
     def _ready(self, input: Tensor) -> Tensor:
         """``input`` in float32, its shape checked or fixed; decays and states made ready for it."""
         x = kernels.launch.floating(input)

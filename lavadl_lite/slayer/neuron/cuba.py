@@ -1,6 +1,6 @@
 """The current-based leaky integrate-and-fire neuron."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -159,10 +159,11 @@ class Neuron(AbstractIntegrator):
         current, voltage : Tensor, shape of ``input``
             The current after the normalisation.
         """
-        current, voltage = self._integrated(self._ready(input), spiking)
+        _, current, voltage = self._integrated(self._ready(input), spiking)
         return current.to(input.dtype), voltage.to(input.dtype)
 
-    def _integrated(self, x: Tensor, spiking: bool) -> tuple[Tensor, Tensor]:
+    def _integrated(self, x: Tensor, spiking: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Current, the same after the normalisation, voltage before its reset."""
         fire_above = int(self._threshold * self.s_scale) + 1 if spiking else None
         current = leaky_integrator.dynamics(x, quantize(self.current_decay), self.current_state, self.s_scale)
         filtered = current if self.norm is None else self.norm(current)
@@ -172,7 +173,7 @@ class Neuron(AbstractIntegrator):
         if self.persistent_state and x.shape[-1]:
             self.current_state = current.detach()[..., -1].clone()
             self.voltage_state = voltage.detach()[..., -1].clone()
-        return filtered, voltage
+        return current, filtered, voltage
 
     def read_out(self, input: Tensor) -> Tensor:
         return self.dynamics(input, spiking=False)[1]
@@ -188,6 +189,26 @@ class Neuron(AbstractIntegrator):
             self.voltage_state = leaky_integrator.persistent_state(self.voltage_state, spike.detach()[..., -1].float())
         return spike if self.drop is None else self.drop(spike)
 
+    def unrolled_step(self, input: Tensor, carried: Sequence[Tensor] = ()) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Spikes of one step whose gradient reaches the steps before; the state has to be persistent.
+
+        Parameters
+        ----------
+        input : Tensor, shape (N, C, ..., 1)
+        carried : sequence of Tensor
+            What the step before returned with its spikes; nothing before the first.
+
+        Returns
+        -------
+        spikes : Tensor, shape (N, C, ..., 1)
+        carried : tuple of Tensor
+            Both parts of the state before their reset, with their gradients.
+        """
+        x = self._ready(input)
+        self._resume(carried)
+        current, _, voltage = self._integrated(x, spiking=True)
+        return self.spike(voltage), (current[..., -1], voltage[..., -1])
+
     def forward(self, input: Tensor) -> Tensor:
         """Spikes of a dendrite current.
 
@@ -202,7 +223,7 @@ class Neuron(AbstractIntegrator):
         """
         x = self._ready(input)
         if self.norm is not None or callable(self.surrogate_shape):
-            return self.spike(self._integrated(x, spiking=True)[1]).to(input.dtype)
+            return self.spike(self._integrated(x, spiking=True)[2]).to(input.dtype)
         current, voltage = (self.current_state, self.voltage_state) if self.persistent_state else (None, None)
         spikes, *final = cuba.spikes(
             x, quantize(self.current_decay), quantize(self.voltage_decay), self.s_scale, self._threshold,

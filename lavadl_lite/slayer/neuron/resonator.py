@@ -1,7 +1,7 @@
 """What all complex neurons share: a rotation given by period and decay, two inputs, two normalisations."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -315,6 +315,30 @@ class AbstractResonator(AbstractNeuron):
             for name, value in zip(names, final, strict=False):
                 setattr(self, name, value)
         return (spikes if self.drop is None else self.drop(spikes)).to(input[0].dtype)
+
+    def unrolled_step(
+        self, input: tuple[Tensor, Tensor], carried: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Spikes of one step whose gradient reaches the steps before; the state has to be persistent.
+
+        Parameters
+        ----------
+        input : (Tensor, Tensor), shape (N, C, ..., 1)
+        carried : sequence of Tensor
+            What the step before returned with its spikes; nothing before the first.
+
+        Returns
+        -------
+        spikes : Tensor, shape (N, C, ..., 1)
+        carried : tuple of Tensor
+            Both parts of the state before their reset, with their gradients.
+        """
+        real, imag = self._pair(input)
+        self._check_shape(real.shape)
+        self._resume(carried)
+        family: Any = self
+        found = family.dynamics((real, imag))
+        return family.spike(*found), (found[0][..., -1], found[1][..., -1])
 
     # ---------------------------------------------------------------------------------------------- what others read
     @property

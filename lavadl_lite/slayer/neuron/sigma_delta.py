@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -246,7 +246,7 @@ class Neuron(AbstractIntegrator):
         """
         x = self._ready(input)
         line = self._line()
-        messages = self._separate(x) if line is None else self._fused(x, line)
+        messages = self.delta(self._activated(self.sigma(x))) if line is None else self._fused(x, line)
         return (messages if self.drop is None else self.drop(messages)).to(input.dtype)
 
     def _line(self) -> sigma_delta.Line | None:
@@ -276,14 +276,38 @@ class Neuron(AbstractIntegrator):
             self.sigma.pre_state, encoder.pre_state, encoder.residual_state, encoder.error_state = final
         return y
 
-    def _separate(self, x: Tensor) -> Tensor:
-        total = self.sigma(x)
+    def _activated(self, total: Tensor) -> Tensor:
+        """The activation of a sum, after normalisation and bias."""
         if self.norm is not None:
             total = self.norm(total)
         if self.bias_is_set:
-            axes = (1,) * (x.dim() - 1 - self.bias.dim())
+            axes = (1,) * (total.dim() - 1 - self.bias.dim())
             total = total + self.bias.reshape(*self.bias.shape, *axes)
-        return self.delta(self.activation(total))
+        return self.activation(total)
+
+    def unrolled_step(self, input: Tensor, carried: Sequence[Tensor] = ()) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Messages of one step whose gradient reaches the steps before; the state has to be persistent.
+
+        Parameters
+        ----------
+        input : Tensor, shape (N, C, ..., 1)
+        carried : sequence of Tensor
+            What the step before returned with its messages; nothing before the first.
+
+        Returns
+        -------
+        messages : Tensor, shape (N, C, ..., 1)
+        carried : tuple of Tensor
+            The sum and its activation, with their gradients.
+        """
+        total = self.sigma(self._ready(input))
+        if carried:
+            total = total + (carried[0] - carried[0].detach())
+        active = self._activated(total)
+        messages = self.delta(active)
+        if carried:  # by the input, a message is a difference of two activations
+            messages = messages - (carried[1] - carried[1].detach())
+        return messages if self.drop is None else self.drop(messages), (total, active)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Take a bias of any shape; one that is not 0 counts as set."""
