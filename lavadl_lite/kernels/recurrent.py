@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from .adaptive_threshold import adapt, raise_where
+from .adaptive_threshold import adapt, crossing_level, raise_where
 from .alif import backward_step, integrate
 from .cpu import LANES, cpu_kernel, step
 from .cuba import spike_value, surrogate
@@ -21,8 +21,8 @@ from .cuda import cuda, cuda_kernel
 from .feedback import add_lines, find, total
 from .fixed_point import DECAY_ONE, NEVER, to_factor, to_fixed, to_keep
 from .launch import Kernel
-from .resonate import fire_level, spike_slopes
 from .resonator import rotate, rotate_back
+from .surrogate import spike_slopes
 from .tiles import STEPS
 from .vec import int32, load, multiply_add, repeat, select, store, to_float
 
@@ -76,7 +76,8 @@ def advance(
     if adaptive:
         threshold, refractory = adapt(threshold, refractory, k_th, k_r, base)
         level = int32(threshold + refractory)
-    return a, b, threshold, refractory, level, fire_level(a, b, last, level, zero, never, phase)
+    reach = crossing_level(level, b, last, never, zero) if phase else level
+    return a, b, threshold, refractory, level, reach
 
 
 @step

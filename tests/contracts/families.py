@@ -1,7 +1,6 @@
 """What a contract needs to know about each family: arguments that make its neurons, and the shapes its blocks take."""
 
 import importlib
-import importlib.util
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +12,9 @@ from lavadl_lite.slayer.neuron import FAMILIES
 __all__ = [
     "BLOCKS",
     "FAMILIES",
+    "READ_OUTS",
     "SPIKING",
-    "WITH_BLOCKS",
+    "WITHOUT_NEURONS",
     "WITH_DECAYS",
     "Case",
     "block_cases",
@@ -41,6 +41,7 @@ PARAMS = {
         "threshold": 1, "threshold_step": 0.25, "period": 8, "decay": 0.1, "threshold_decay": 0.2,
         "refractory_decay": 0.5,
     },
+    "SDNN": {"threshold": 0.25, "activation": torch.relu},
 }  # fmt: skip
 PER_CHANNEL = {
     "CUBA": {"current_decay": (0.1, 0.4), "voltage_decay": (0.05, 0.3), "shared_param": False},
@@ -107,7 +108,7 @@ class Case:
         weights = options.pop("weights", 1)
         torch.manual_seed(seed)
         cls = getattr(block_module(neuron), self.name)
-        if self.name != "Flatten" and "no_neuron" not in options:
+        if self.name not in WITHOUT_NEURONS and "no_neuron" not in options:
             options["neuron_params"] = params(neuron, per_channel, **neuron_options)
         options.pop("no_neuron", None)
         block = cls(**options)
@@ -120,35 +121,59 @@ class Case:
 
 
 WITH_DECAYS = tuple(n for n in FAMILIES if n.decays)
-WITH_BLOCKS = tuple(n for n in FAMILIES if importlib.util.find_spec(n.__module__.replace(".neuron.", ".block.")))
-FULL = {"in_neurons": 6, "out_neurons": 5}
+FULL = {"in_neurons": 6, "out_neurons": 5, "weight_scale": 3}
+PLANES = {"in_features": 2, "out_features": 4, "weight_scale": 3}
+ASYMMETRIC = {"kernel_size": (3, 2), "stride": (1, 2), "padding": (1, 0), "dilation": (1, 2), "groups": 2}
+MASK = torch.tensor([[1.0, 0, 1, 1, 0, 1]] * 5)
 BLOCKS = (
     Case("Input", {"no_neuron": True}, (4, 3, 2)),
     Case("Input", {"weight": 2.0, "bias": 0.5}, (4, 3, 2)),
     Case("Input", {"delay_shift": False}),
     Case("Flatten", {}, (2, 3, 4)),
-    Case("Dense", FULL | {"weight_scale": 3}),
-    Case("Dense", FULL | {"weight_scale": 3, "delay_shift": False}),
-    Case("Dense", FULL | {"weight_scale": 3, "delay": True}),
-    Case("Dense", FULL | {"weight_scale": 3, "delay": True, "delay_shift": False, "weight_norm": True}),
-    Case("Dense", FULL | {"weight_scale": 3, "mask": torch.tensor([[1.0, 0, 1, 1, 0, 1]] * 5)}),
+    Case("Average", {"num_outputs": 3}),
+    Case("TimeDecimation", {"factor": 4}, (2, 3, 4)),
+    Case("Dense", FULL),
+    Case("Dense", FULL | {"delay_shift": False}),
+    Case("Dense", FULL | {"delay": True}),
+    Case("Dense", FULL | {"delay": True, "delay_shift": False, "weight_norm": True}),
+    Case("Dense", FULL | {"mask": MASK}),
     Case("Dense", {"in_neurons": (3, 2, 4), "out_neurons": 5, "weight_scale": 3}, (4, 2, 3)),
     Case("Dense", {"in_neurons": 6, "out_neurons": 1, "weight_scale": 3, "delay": True}),
-    Case("Affine", FULL | {"weight_scale": 3}),
-    Case("Affine", FULL | {"weight_scale": 3, "dynamics": False}),
-    Case("Affine", FULL | {"weight_norm": True, "mask": torch.tensor([[1.0, 0, 1, 1, 0, 1]] * 5)}),
-    Case("Output", FULL | {"weight_scale": 3}),
+    Case("Conv", PLANES | {"kernel_size": 3}, (2, 4, 5)),
+    Case("Conv", PLANES | ASYMMETRIC | {"weight_norm": True, "delay": True}, (2, 4, 6)),
+    Case("ConvT", PLANES | {"kernel_size": 3}, (2, 2, 3)),
+    Case("ConvT", PLANES | ASYMMETRIC | {"weight_norm": True, "delay": True}, (2, 3, 2)),
+    Case("Pool", {"kernel_size": 2, "weight_scale": 1.5, "weight_norm": True}, (2, 3, 4)),
+    Case(
+        "Pool", {"kernel_size": (3, 2), "stride": 1, "padding": (1, 0), "weight_norm": True, "delay": True}, (2, 3, 4)
+    ),
+    Case("Unpool", {"kernel_size": 2, "weight_scale": 1.5}, (2, 2, 3)),
+    Case("Unpool", {"kernel_size": (1, 3), "stride": 2, "dilation": (1, 2), "delay": True}, (2, 2, 2)),
+    Case("Recurrent", FULL),
+    Case("Recurrent", FULL | {"weight_norm": True, "delay": True}),
+    Case("KWTA", FULL | {"num_winners": 2}),
+    Case("KWTA", FULL | {"num_winners": 1, "self_excitation": 0.25, "weight_norm": True, "delay_shift": False}),
+    Case("Affine", FULL),
+    Case("Affine", FULL | {"dynamics": False}),
+    Case("Affine", FULL | {"weight_norm": True, "mask": MASK}),
+    Case("Output", FULL),
 )
-SPIKING = tuple(case for case in BLOCKS if case.name in ("Input", "Dense"))
+WITHOUT_NEURONS = ("Flatten", "Average", "TimeDecimation")
+READ_OUTS = ("Affine", "Output")
+SPIKING = tuple(case for case in BLOCKS if case.name not in (*WITHOUT_NEURONS, *READ_OUTS))
 
 
-def block_cases(cases=BLOCKS):
-    """Every case for every family, for ``pytest.mark.parametrize``."""
+# every case for one family of each kind: real, complex, sigma-delta; of the others the last case of each block
+_WHOLE = ("CUBA", "RF_IZHIKEVICH", "SDNN")
+
+
+def block_cases(cases=BLOCKS, every=False):
+    """Cases of all families, for ``pytest.mark.parametrize``; ``every``: all cases for all families."""
     import pytest
 
-    return pytest.mark.parametrize(
-        ("neuron", "case"), [pytest.param(n, c, id=f"{n.type_name}-{c}") for n in WITH_BLOCKS for c in cases]
-    )
+    some = tuple({case.name: case for case in cases}.values())
+    pairs = [(n, c) for n in FAMILIES for c in (cases if every or n.type_name in _WHOLE else some)]
+    return pytest.mark.parametrize(("neuron", "case"), [pytest.param(n, c, id=f"{n.type_name}-{c}") for n, c in pairs])
 
 
 def snapshot(module):

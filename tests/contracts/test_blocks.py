@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import itertools
 import pickle
 
 import h5py
@@ -17,8 +18,9 @@ from lavadl_lite.slayer import neuron as neurons
 from tests import strategies
 from tests.contracts.families import (
     BLOCKS,
+    FAMILIES,
     SPIKING,
-    WITH_BLOCKS,
+    WITHOUT_NEURONS,
     Case,
     block_cases,
     block_module,
@@ -27,10 +29,9 @@ from tests.contracts.families import (
     snapshot,
 )
 
-FAMILY = pytest.mark.parametrize("neuron", WITH_BLOCKS, ids=family_id)
-WHEN = pytest.mark.parametrize("when", ["fresh", "materialized", "used"])
+FAMILY = pytest.mark.parametrize("neuron", FAMILIES, ids=family_id)
 PER_CHANNEL = pytest.mark.parametrize("per_channel", [False, True], ids=["shared", "per channel"])
-DELAYED = tuple(case for case in BLOCKS if "delay" in case.options and case.options["out_neurons"] > 1)
+DELAYED = tuple(case for case in BLOCKS if "delay" in case.options and case.options.get("out_neurons") != 1)
 
 
 def at(block, case, when):
@@ -87,7 +88,7 @@ def test_arguments_work_by_position_too(neuron, case):
     by_name = case.make(neuron)
     names = list(inspect.signature(cls).parameters.values())
     options = dict(case.options)
-    if case.name != "Flatten" and not options.pop("no_neuron", False):
+    if case.name not in WITHOUT_NEURONS and not options.pop("no_neuron", False):
         options["neuron_params"] = params(neuron)
     torch.manual_seed(3)
     by_position = cls(*[options.get(p.name, p.default) for p in names])
@@ -97,7 +98,7 @@ def test_arguments_work_by_position_too(neuron, case):
 
 # ------------------------------------------------------------------------------------------------------------ copies
 @block_cases()
-@WHEN
+@pytest.mark.parametrize("when", ["fresh", "used"])
 def test_copies_and_pickles_behave_alike(neuron, case, when):
     block = longer_delays(at(case.make(neuron, persistent_state=True), case, when))
     x = case.input()
@@ -111,10 +112,11 @@ def test_copies_and_pickles_behave_alike(neuron, case, when):
 
 
 @block_cases()
-@WHEN
-@PER_CHANNEL
-@pytest.mark.parametrize("into", ["fresh", "materialized", "used"])
-def test_state_dict_round_trips(neuron, case, when, per_channel, into):
+@pytest.mark.parametrize(
+    ("when", "into"), [("fresh", "fresh"), ("materialized", "fresh"), ("used", "fresh"), ("used", "used")]
+)
+def test_state_dict_round_trips(neuron, case, when, into):
+    per_channel = when == "used"
     block = longer_delays(at(case.make(neuron, per_channel), case, when))
     other = at(case.make(neuron, per_channel, seed=4), case, into)
     saved = block.state_dict()
@@ -185,10 +187,8 @@ def test_materialized_parameters_are_the_ones_that_train(neuron, case):
 
 
 @block_cases()
-@pytest.mark.parametrize("empty", ["batch", "time"])
-def test_nothing_in_nothing_out(neuron, case, empty):
-    N, T = (0, 7) if empty == "batch" else (3, 0)
-    for persistent in (False, True):
+def test_nothing_in_nothing_out(neuron, case):
+    for persistent, (N, T) in itertools.product((False, True), ((0, 8), (3, 0))):
         block = case.make(neuron, persistent_state=persistent)
         out = block.materialize(case.spatial)
         x = torch.zeros(N, *case.spatial, T, requires_grad=True)
@@ -324,10 +324,10 @@ EXPORTED = tuple(c for c in BLOCKS if c.name != "Output")
 
 
 @block_cases()
-@PER_CHANNEL
 @pytest.mark.parametrize("training", [True, False])
-def test_export_works_in_any_mode_and_leaves_the_block_as_it_is(neuron, case, per_channel, training):
+def test_export_works_in_any_mode_and_leaves_the_block_as_it_is(neuron, case, training):
     """Defect 6: lava-dl's export takes weight norm away for good."""
+    per_channel = training
     block = longer_delays(at(case.make(neuron, per_channel, persistent_state=True), case, "used")).train(training)
     before = snapshot(block)
     first = written(block)

@@ -7,65 +7,9 @@ from torch import Tensor
 
 from ... import kernels
 from ...errors import ParameterError, ShapeError
-from ...kernels.torch_op import torch_op
+from ..utils.time.shift import shifted
 
 __all__ = ["Delay", "delay"]
-
-_Two = tuple[Tensor, Tensor]
-
-
-def _forward(x: Tensor, delay: Tensor, sampling_time: float, offset: int, grad_scale: float) -> Tensor:
-    launch = kernels.launch
-    x = launch.ready(x)
-    y = launch.empty(x.shape, x)
-    rows = math.prod(x.shape[:-1])
-    kernels.shift.forward(
-        x, y, launch.ready(delay), sampling_time, offset, x.shape[-1], rows=rows, elements=x.numel()
-    )  # fmt: skip
-    return y
-
-
-def _fake_forward(x, delay, sampling_time, offset, grad_scale):
-    return x.new_empty(x.shape)
-
-
-def _backward(grad: Tensor, x: Tensor, delay: Tensor, sampling_time: float, offset: int, grad_scale: float) -> _Two:
-    launch = kernels.launch
-    grad = launch.ready(grad)
-    g_x = launch.empty(grad.shape, grad)
-    g_delay = grad.new_empty(grad.shape[:-1] if x.numel() else 0)
-    rows = math.prod(grad.shape[:-1])
-    kernels.shift.backward(
-        grad, launch.ready(x), g_x, g_delay, launch.ready(delay), sampling_time, offset, grad.shape[-1],
-        rows=rows, elements=grad.numel(),
-    )  # fmt: skip
-    return g_x, g_delay.mul_(grad_scale) if x.numel() else grad.new_zeros(grad.shape[:-1])
-
-
-def _fake_backward(grad, x, delay, sampling_time, offset, grad_scale):
-    return grad.new_empty(grad.shape), grad.new_empty(grad.shape[:-1])
-
-
-def _setup_context(ctx, inputs, output):
-    x, delay, *ctx.numbers = inputs
-    # what was shifted matters to the delay's gradient alone
-    ctx.save_for_backward(x if ctx.needs_input_grad[1] else x.new_empty(0), delay)
-
-
-def _arguments_of_backward(ctx, grad):
-    return (grad, *ctx.saved_tensors, *ctx.numbers)
-
-
-_shift = torch_op(
-    "shift", _forward, _fake_forward, _backward, _fake_backward, _setup_context, _arguments_of_backward, inputs=5
-)  # fmt: skip
-
-
-def _shifted(input: Tensor, delay: Tensor, sampling_time: float, offset: int, grad_scale: float) -> Tensor:
-    launch = kernels.launch
-    x = launch.floating(input)
-    rows = launch.expand_rows(delay, x.shape[:-1], "delay")
-    return _shift(x, rows, float(sampling_time), offset, float(grad_scale)).to(input.dtype)
 
 
 def delay(input: Tensor, delay_val: float | Tensor = 1, sampling_time: float = 1) -> Tensor:
@@ -101,7 +45,7 @@ def delay(input: Tensor, delay_val: float | Tensor = 1, sampling_time: float = 1
     if not -math.inf < steps < math.inf:
         raise ParameterError(f"expected a finite delay_val, got {delay_val}")
     zero = torch.zeros(1, device=input.device)
-    return _shifted(input, zero, 1.0, max(min(int(steps), input.shape[-1]), -input.shape[-1]), 1.0)
+    return shifted(input, zero, 1.0, max(min(int(steps), input.shape[-1]), -input.shape[-1]), 1.0)
 
 
 class Delay(torch.nn.Module):
@@ -203,7 +147,7 @@ class Delay(torch.nn.Module):
         if not self.init or self.shape != input.shape[1:-1]:
             self.materialize(input.shape[1:-1])
         self.clamp()
-        return _shifted(input, self.delay, self.sampling_time, offset, self.grad_scale)
+        return shifted(input, self.delay, self.sampling_time, offset, self.grad_scale)
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         loaded = state_dict.get(prefix + "delay")

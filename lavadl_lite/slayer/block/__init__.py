@@ -1,5 +1,5 @@
 """Blocks: a synapse, a neuron and its delays, exported together; one module for each family of neurons."""
 
-from . import cuba
+from . import adrf, adrf_iz, alif, cuba, rf, rf_iz, sigma_delta
 
-__all__ = ["cuba"]
+__all__ = ["adrf", "adrf_iz", "alif", "cuba", "rf", "rf_iz", "sigma_delta"]

@@ -1,7 +1,9 @@
 """What all blocks share: synapse, neuron, step delay, axonal delay, event count, and their export."""
 
+import math
 from abc import abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -9,16 +11,17 @@ from torch import Tensor
 
 from ...errors import ExchangeError, ParameterError
 from ...exchange import Layer, write_layer
+from .. import synapse as synapses
 from ..axon import Delay
 from ..axon import delay as step_delay
 from ..neuron.base import AbstractNeuron
-from ..synapse.base import AbstractLayer
 
-__all__ = ["MAX_DELAY", "AbstractBlock", "Output"]
+__all__ = ["MAX_DELAY", "AbstractBlock", "Hook", "Output"]
 
 MAX_DELAY = 62  # steps that the hardware can delay by
 
-Output = Tensor | tuple[Tensor, Tensor | None]
+Hook = Callable[..., Tensor] | Literal["quantize_8bit"] | None
+Output = Any  # a tensor (a pair of them where sums are complex), with count_log beside an event rate or None
 
 
 class AbstractBlock(torch.nn.Module):
@@ -27,7 +30,7 @@ class AbstractBlock(torch.nn.Module):
     Attributes
     ----------
     neuron : AbstractNeuron or None
-    synapse : AbstractLayer or None
+    synapse : AbstractLayer, ComplexLayer or None
     delay : Delay or None
         Axonal delay, learnt for each channel.
     delay_shift : bool
@@ -50,9 +53,9 @@ class AbstractBlock(torch.nn.Module):
     def __init__(
         self,
         neuron_params: dict[str, Any] | None = None,
-        synapse: AbstractLayer | None = None,
+        synapse: torch.nn.Module | None = None,
         delay: bool = False,
-        delay_shift: bool = False,
+        delay_shift: bool | None = False,
         mask: Tensor | None = None,
         count_log: bool = False,
     ) -> None:
@@ -60,10 +63,21 @@ class AbstractBlock(torch.nn.Module):
         self.neuron = None if neuron_params is None else self.neuron_type(**neuron_params)
         self.synapse = synapse
         self.delay = Delay(max_delay=MAX_DELAY) if delay else None
-        self.delay_shift = bool(delay_shift)
+        self.delay_shift = self.neuron_type.step_delay if delay_shift is None else bool(delay_shift)
         self.count_log = bool(count_log)
         self.register_buffer("mask", self._as_mask(mask))
         self.register_buffer("_history", None, persistent=False)
+
+    @classmethod
+    def _synapse(cls, name: str) -> Any:
+        """The real or complex synapse of that name, whichever the family's neurons take."""
+        return getattr(synapses.complex if cls.neuron_type.complex else synapses, name)
+
+    def _hook(self, layer: Any, pre_hook_fx: Hook) -> None:
+        """Set what the weight goes through before each use."""
+        if not (pre_hook_fx is None or callable(pre_hook_fx) or pre_hook_fx == "quantize_8bit"):
+            raise ParameterError(f"expected pre_hook_fx callable, None or 'quantize_8bit', got {pre_hook_fx!r}")
+        layer.pre_hook_fx = self.neuron.quantize_8bit if isinstance(pre_hook_fx, str) else pre_hook_fx
 
     def _as_mask(self, mask: Tensor | None) -> Tensor | None:
         if mask is None or self.synapse is None:
@@ -103,6 +117,52 @@ class AbstractBlock(torch.nn.Module):
     @abstractmethod
     def forward(self, input: Tensor) -> Output:
         """Response to ``input``, with ``count_log`` also its event rate."""
+
+    # ------------------------------------------------------------------------------------------- what can be observed
+    def states(self, input: Tensor) -> dict[str, Tensor]:
+        """States of the neurons at every step, before resets.
+
+        What a call keeps for the next one is changed, but not as a call would change it: ask a copy.
+
+        Parameters
+        ----------
+        input : Tensor
+            What the block takes.
+
+        Returns
+        -------
+        dict of Tensor, shape (N, C, ..., T)
+            By name, such as ``voltage``; empty for a block without neurons.
+        """
+        return {}
+
+    def synaptic_operations(self, input: Tensor, output: Tensor) -> int:
+        """Number of weights, those of 0 left out, that the events of a call pass.
+
+        Parameters
+        ----------
+        input, output : Tensor
+            What the call took, and what it gave.
+        """
+        return 0
+
+    @property
+    def num_synapses(self) -> int:
+        """Connections to the neurons, of both parts where they are complex; 0 before the shape is known."""
+        return 0
+
+    @property
+    def num_weights(self) -> int:
+        """Weights that have to be stored: those that neurons of a plane share count once."""
+        return 0 if self.synapse is None else math.prod(self.synapse.shape) * (1 + self.synapse.complex)
+
+    def _traced(self, drive: Any) -> dict[str, Tensor]:
+        return dict(zip(self.neuron.trace_names, self.neuron.dynamics(drive), strict=False))
+
+    @staticmethod
+    def _events(spikes: Tensor) -> Tensor:
+        """Number of events of each neuron, over batch and time."""
+        return (spikes.detach() != 0).sum((0, -1))
 
     # ------------------------------------------------------------------------------------------------------ shapes
     @abstractmethod
@@ -162,37 +222,57 @@ class AbstractBlock(torch.nn.Module):
             )
         return tuple(self.shape)
 
-    def _exported_weight(self) -> np.ndarray:
-        weight = self.synapse.effective_weight(self.mask) * self.neuron.w_scale
-        weight = weight.detach().to("cpu", torch.float64).numpy()
-        if not np.array_equal(weight, np.round(weight)) or np.abs(weight + 1).max(initial=0) > 255:
+    def _exported_weight(self, name: str, layer: Any, mask: Tensor | None = None) -> dict[str, np.ndarray]:
+        """The field ``name``, or its real and its imaginary part, as integers of shape (a, b, H, W)."""
+        parts = {f"{name}/real": layer.real, f"{name}/imag": layer.imag} if layer.complex else {name: layer}
+        return {part: self._integers(name, synapse.effective_weight(mask)[..., 0]) for part, synapse in parts.items()}
+
+    def _integers(self, name: str, weight: Tensor) -> np.ndarray:
+        scale = self.neuron.w_scale
+        held = (weight * scale).detach().to("cpu", torch.float64).numpy()
+        if not np.array_equal(held, np.round(held)) or np.abs(held + 1).max(initial=0) > 255:
             raise ExchangeError(
-                f"{type(self).__qualname__}, field weight: expected multiples of 1/{self.neuron.w_scale} in "
-                f"-256..254 of it; quantise it by pre_hook_fx"
+                f"{type(self).__qualname__}, field {name}: expected multiples of 1/{scale} in -256..254 of it; "
+                f"quantise it by pre_hook_fx"
             )
-        return weight.astype(np.float32) + np.float32(0)  # without the sign of a zero
+        return held.astype(np.float32) + np.float32(0)  # without the sign of a zero
 
     def _exported_neuron(self) -> dict[str, Any] | None:
-        return self._exported_dynamics()
+        return self._exported_dynamics(self.neuron.device_params)
 
-    def _exported_dynamics(self) -> dict[str, Any]:
-        fields = dict(self.neuron.device_params)
-        exponent = getattr(self.neuron.norm, "weight_exp", None)
-        if exponent is not None:
-            fields["weight_exp"] = np.asarray(exponent.detach().cpu(), np.float32).reshape(1)
-        return fields
+    def _norms(self) -> tuple[Any, ...]:
+        """The neuron's normalisations: none, one, or those of the real and of the imaginary part."""
+        norm = self.neuron.norm
+        return () if norm is None else norm if isinstance(norm, tuple) else (norm,)
 
-    def _exported_bias(self, channels: int) -> np.ndarray | None:
-        if self.neuron.norm is None:
-            return None
-        if not isinstance(bias := getattr(self.neuron.norm, "bias", None), Tensor):
-            raise ExchangeError(
-                f"{type(self).__qualname__}, field bias: {type(self.neuron.norm).__name__} has none to give"
-            )
-        bias = bias.detach().cpu().numpy().astype(np.float32)
-        return np.broadcast_to(bias, (channels,)).copy()
+    def _exported_dynamics(self, params: dict[str, Any]) -> dict[str, Any]:
+        exponents = [norm.weight_exp for norm in self._norms() if hasattr(norm, "weight_exp")]
+        if not exponents:
+            return dict(params)
+        return {**params, "weight_exp": torch.cat(exponents).detach().cpu().numpy().astype(np.float32)}
 
-    def _exported_delay(self) -> np.ndarray | None:
+    def _exported_bias(self, channels: int) -> dict[str, np.ndarray]:
+        """The field ``bias``, or its two parts; nothing where there is none."""
+        found: dict[str, Any] = {}
+        names = ("bias/real", "bias/imag") if self.neuron.complex else ("bias",)
+        for name, norm in zip(names, self._norms(), strict=False):
+            if not isinstance(getattr(norm, "bias", None), Tensor):
+                raise ExchangeError(f"{type(self).__qualname__}, field bias: {type(norm).__name__} has none to give")
+            found[name] = norm.bias
+        if getattr(self.neuron, "bias_is_set", False):
+            given = self.neuron.bias * self.neuron.w_scale
+            if not torch.equal(given, given.round()) or given.dim() > 1:
+                raise ExchangeError(
+                    f"{type(self).__qualname__}, field bias: expected multiples of 1/{self.neuron.w_scale}, one for "
+                    f"each channel, got {tuple(given.shape)} others"
+                )
+            found["bias"] = given + found.get("bias", 0)
+        values = {name: value.detach().cpu().numpy().astype(np.float32) for name, value in found.items()}
+        return {name: np.broadcast_to(value, (channels,)).copy() for name, value in values.items()}
+
+    def _exported_delay(self) -> dict[str, Any]:
+        """The field ``delay`` and its side; nothing without delays."""
         if self.delay is None:
-            return None
-        return self.delay.delay.detach().clamp(0, MAX_DELAY).floor().cpu().numpy().astype(np.float32)
+            return {}
+        steps = self.delay.delay.detach().clamp(0, MAX_DELAY).floor().cpu().numpy().astype(np.float32)
+        return {"delay": steps, "delaySide": "output"}

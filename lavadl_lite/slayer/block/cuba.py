@@ -1,19 +1,30 @@
-"""Blocks of current-based leaky integrate-and-fire neurons; :mod:`.shapes` documents their arguments."""
+"""Blocks of current-based leaky integrate-and-fire neurons; their bases document the arguments."""
 
 from ..neuron.cuba import Neuron
-from .shapes import AbstractAffine, AbstractDense, AbstractFlatten, AbstractInput, AbstractOutput
+from .full import AbstractAffine, AbstractDense, AbstractOutput
+from .planes import AbstractConv, AbstractConvT, AbstractPool, AbstractUnpool
+from .recurrent import AbstractKWTA, AbstractRecurrent
+from .shapes import AbstractAverage, AbstractFlatten, AbstractInput, AbstractTimeDecimation
 
-__all__ = ["Affine", "Dense", "Flatten", "Input", "Output"]
+__all__ = [
+    "KWTA",
+    "Affine",
+    "Average",
+    "Conv",
+    "ConvT",
+    "Dense",
+    "Flatten",
+    "Input",
+    "Output",
+    "Pool",
+    "Recurrent",
+    "TimeDecimation",
+    "Unpool",
+]
 
 
 class Input(AbstractInput):
     """CUBA neurons that encode a signal as spikes."""
-
-    neuron_type = Neuron
-
-
-class Flatten(AbstractFlatten):
-    """Joins channels, rows and columns between CUBA blocks."""
 
     neuron_type = Neuron
 
@@ -24,13 +35,67 @@ class Dense(AbstractDense):
     neuron_type = Neuron
 
 
+class Conv(AbstractConv):
+    """Convolution into CUBA neurons."""
+
+    neuron_type = Neuron
+
+
+class Pool(AbstractPool):
+    """Pooling into CUBA neurons."""
+
+    neuron_type = Neuron
+
+
+class ConvT(AbstractConvT):
+    """Transposed convolution into CUBA neurons."""
+
+    neuron_type = Neuron
+
+
+class Unpool(AbstractUnpool):
+    """Transposed pooling into CUBA neurons."""
+
+    neuron_type = Neuron
+
+
+class Recurrent(AbstractRecurrent):
+    """Fully connected block of CUBA neurons, fed back to themselves."""
+
+    neuron_type = Neuron
+
+
+class KWTA(AbstractKWTA):
+    """CUBA neurons of which the strongest inhibit the others."""
+
+    neuron_type = Neuron
+
+
+class Flatten(AbstractFlatten):
+    """Joins channels, rows and columns between CUBA blocks."""
+
+    neuron_type = Neuron
+
+
+class Average(AbstractAverage):
+    """Mean of consecutive groups of CUBA neurons' output."""
+
+    neuron_type = Neuron
+
+
+class TimeDecimation(AbstractTimeDecimation):
+    """Mean over bins of time steps of CUBA neurons' output."""
+
+    neuron_type = Neuron
+
+
 class Affine(AbstractAffine):
-    """Fully connected read-out of CUBA voltages, or of the weighted sums alone."""
+    """Fully connected read-out of CUBA neurons' voltages, or of the weighted sums alone."""
 
     neuron_type = Neuron
 
 
 class Output(AbstractOutput):
-    """Fully connected read-out of CUBA voltages."""
+    """Fully connected read-out of CUBA neurons' voltages."""
 
     neuron_type = Neuron

@@ -1,8 +1,7 @@
-"""One class for each kind of block: its constructor, its geometry, its forward and its entry in the exchange format."""
+"""Blocks without weights: constructor, geometry, forward and entry in the exchange format of each."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,21 +9,18 @@ from torch import Tensor
 
 from ...errors import ExchangeError, ParameterError, ShapeError
 from ...exchange import Layer
-from .. import synapse
+from ..synapse.base import integers
 from .base import AbstractBlock, Output
 
-__all__ = ["AbstractAffine", "AbstractDense", "AbstractFlatten", "AbstractInput", "AbstractOutput"]
-
-Hook = Callable[..., Tensor] | Literal["quantize_8bit"] | None
-
-_NEVER_FIRES = (1 << 18) - 1  # the largest threshold of the format
+__all__ = ["AbstractAverage", "AbstractFlatten", "AbstractInput", "AbstractTimeDecimation"]
 
 
 class AbstractInput(AbstractBlock):
     r"""Encodes a signal as spikes: :math:`y = \mathrm{shift}(f(q(x)\,q(w) + q(b)))`.
 
     :math:`q` is the neuron's 8-bit quantiser, so the signal is held in -256/scale..254/scale (about ±4) and rounded to
-    multiples of 2/scale.  Without a neuron the input passes through as it is.
+    multiples of 2/scale.  A complex neuron has the signal as its real input, and 0 as its imaginary one; a sigma-delta
+    neuron sends the signal's changes and sums nothing up.  Without a neuron the input passes through as it is.
 
     Parameters
     ----------
@@ -32,8 +28,8 @@ class AbstractInput(AbstractBlock):
         Arguments of the neuron.
     weight, bias : float, optional
         Initial values of the trained gain and offset; absent, they are 1 and 0 and not trained.
-    delay_shift : bool
-        Delay the spikes by one step.
+    delay_shift : bool, optional
+        Delay the spikes by one step; absent, as its family has it: all but sigma-delta do.
     count_log : bool
         Return ``(output, event rate)``.
 
@@ -50,10 +46,12 @@ class AbstractInput(AbstractBlock):
         neuron_params: dict[str, Any] | None = None,
         weight: float | None = None,
         bias: float | None = None,
-        delay_shift: bool = True,
+        delay_shift: bool | None = None,
         count_log: bool = False,
     ) -> None:
-        super().__init__(neuron_params, delay_shift=delay_shift and neuron_params is not None, count_log=count_log)
+        super().__init__(
+            neuron_params, delay_shift=False if neuron_params is None else delay_shift, count_log=count_log
+        )
         if neuron_params is None and not (weight is None and bias is None):
             raise ParameterError("expected neuron_params beside weight or bias: without a neuron nothing is encoded")
         self.weight = None if weight is None else torch.nn.Parameter(torch.tensor([float(weight)]))
@@ -77,20 +75,29 @@ class AbstractInput(AbstractBlock):
             self.materialize(input.shape[1:-1])
         if self.neuron is None:
             return self._counted(input)
+        sent = self._sent(self.neuron.encode(self._signal(input)))
+        return self._counted(sent.to(input.dtype) if input.is_floating_point() else sent)
+
+    def _signal(self, input: Tensor) -> Tensor:
         quantize = self.neuron.quantize_8bit
         signal = quantize(input.to(torch.float32))
         if self.weight is not None:
             signal = signal * quantize(self.weight)
         if self.bias is not None:
             signal = signal + quantize(self.bias)
-        sent = self._sent(self.neuron(signal))
-        return self._counted(sent.to(input.dtype) if input.is_floating_point() else sent)
+        return signal
+
+    def states(self, input: Tensor) -> dict[str, Tensor]:
+        if self.neuron is None:
+            return {}
+        signal = self._signal(input)
+        return self._traced((signal, torch.zeros_like(signal)) if self.neuron.complex else signal)
 
     def exchange_layer(self) -> Layer:
         fields: dict[str, Any] = {"shape": np.array(self._exported_shape(), np.int64)}
         if self.neuron is None:
             return Layer(self.layer_type, fields)
-        if self.neuron.norm is not None:
+        if self._norms():
             raise ExchangeError(
                 f"{type(self).__qualname__}, field bias: an input layer's is added to its signal, so that there is no "
                 f"place for the mean that a norm takes from its current"
@@ -136,197 +143,84 @@ class AbstractFlatten(AbstractBlock):
         return Layer(self.layer_type, {"shape": np.array(self._exported_shape(), np.int64)})
 
 
-class _AbstractFull(AbstractBlock):
-    """What the fully connected blocks share."""
+class AbstractAverage(AbstractBlock):
+    """Mean of consecutive channels, in groups of equal size: reads classes out of populations.
 
-    layer_type = "dense"
+    Parameters
+    ----------
+    num_outputs : int
+        Number of groups, which divides the number of channels.
+    count_log : bool
+        Return ``(output, None)``.
+    """
 
-    def __init__(
-        self,
-        neuron_params: dict[str, Any],
-        in_neurons: int | Sequence[int],
-        out_neurons: int,
-        weight_scale: float,
-        weight_norm: bool,
-        pre_hook_fx: Hook,
-        delay: bool = False,
-        delay_shift: bool = False,
-        mask: Tensor | None = None,
-        count_log: bool = False,
-    ) -> None:
-        if neuron_params is None:
-            raise ParameterError("expected neuron_params to be a dict, got None")
-        layer = synapse.Dense(in_neurons, out_neurons, weight_scale, weight_norm)
-        super().__init__(neuron_params, layer, delay, delay_shift, mask, count_log)
-        if not (pre_hook_fx is None or callable(pre_hook_fx) or pre_hook_fx == "quantize_8bit"):
-            raise ParameterError(f"expected pre_hook_fx callable, None or 'quantize_8bit', got {pre_hook_fx!r}")
-        layer.pre_hook_fx = self.neuron.quantize_8bit if isinstance(pre_hook_fx, str) else pre_hook_fx
+    layer_type = "average"
 
-    def _exported_read_out(self) -> dict[str, Any]:
-        return {**self._exported_dynamics(), "vThMant": _NEVER_FIRES}
+    def __init__(self, num_outputs: int, count_log: bool = False) -> None:
+        super().__init__(count_log=count_log)
+        (self.num_outputs,) = integers(num_outputs, "num_outputs")
+        self._shape: torch.Size | None = None
+
+    @property
+    def shape(self) -> torch.Size | None:
+        return self._shape
 
     def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        layer = self.synapse
-        channels, height, width = (*shape, 1, 1)[:3] if len(shape) in (1, 3) else (0, 0, 0)
-        kernel_height, kernel_width, _ = layer.kernel_size
-        if channels != layer.in_channels or kernel_height > height or kernel_width > width:
-            raise ShapeError(f"expected an input of {layer.in_channels} channels, got a spatial shape {tuple(shape)}")
-        plane = (height - kernel_height + 1, width - kernel_width + 1) if len(shape) == 3 else ()
-        shape = (layer.out_channels, *plane)
-        self.neuron.materialize(shape)
-        if self.delay is not None:
-            self.delay.materialize(shape)
-        return shape
+        if len(shape) != 1 or shape[0] % self.num_outputs:
+            raise ShapeError(f"expected a spatial shape (C,) that {self.num_outputs} divides, got {tuple(shape)}")
+        self._shape = torch.Size([self.num_outputs])
+        return (self.num_outputs,)
+
+    def forward(self, input: Tensor) -> Output:
+        if input.dim() != 3:
+            raise ShapeError(f"expected an input (N, C, T), got shape {tuple(input.shape)}")
+        self.materialize(input.shape[1:-1])
+        output = input.unflatten(1, (self.num_outputs, -1)).mean(2)
+        return (output, None) if self.count_log else output
 
     def exchange_layer(self) -> Layer:
-        shape = self._exported_shape()
-        weight = self._exported_weight()
-        if math.prod(shape) != shape[0]:
-            raise ExchangeError(f"{type(self).__qualname__}, field shape: expected one neuron a channel, got {shape}")
-        # over a plane the inputs are counted in the order in which Flatten joins them
-        out, inputs = weight.shape[0], math.prod(weight.shape[1:])
-        fields: dict[str, Any] = {
-            "shape": np.array([out], np.int64),
-            "inFeatures": inputs,
-            "outFeatures": out,
-            "weight": weight.reshape(out, inputs),
-        }
-        bias, delay = self._exported_bias(out), self._exported_delay()
-        if bias is not None:
-            fields["bias"] = bias
-        if delay is not None:
-            fields["delay"] = delay
-            fields["delaySide"] = "output"
-        return Layer(self.layer_type, fields, self._exported_neuron())
+        return Layer(self.layer_type, {"shape": np.array(self._exported_shape(), np.int64)})
 
 
-class AbstractDense(_AbstractFull):
-    """All inputs to all neurons.
+class AbstractTimeDecimation(AbstractBlock):
+    """Mean over bins of time steps: ``factor`` steps become one; zeros after the end complete the last bin.
+
+    Chunks of a stream give what the whole gives where their lengths are multiples of ``factor``.
 
     Parameters
     ----------
-    neuron_params : dict
-        Arguments of the neuron.
-    in_neurons : int, (W, H) or (W, H, C)
-        Number of inputs, or the plane that a kernel covers.
-    out_neurons : int
-        Number of neurons.
-    weight_scale : float
-        Factor of the initial weights.
-    weight_norm : bool
-        Train a gain and a direction for each neuron in place of the weights.
-    pre_hook_fx : callable, None or 'quantize_8bit'
-        Applied to the weights before each use; by default the neuron's 8-bit quantiser, ``None`` for nothing.
-    delay : bool
-        Learn an axonal delay of 0..62 steps for each neuron.
-    delay_shift : bool
-        Delay the output by one step, the latency of the hardware.
-    mask : Tensor, shape (out, in), optional
-        What the weights are multiplied by.
-    count_log : bool
-        Return ``(output, event rate)``.
-
-    Raises
-    ------
-    ParameterError
-        For an argument outside its range.
-    """
-
-    def __init__(
-        self,
-        neuron_params: dict[str, Any],
-        in_neurons: int | Sequence[int],
-        out_neurons: int,
-        weight_scale: float = 1,
-        weight_norm: bool = False,
-        pre_hook_fx: Hook = "quantize_8bit",
-        delay: bool = False,
-        delay_shift: bool = True,
-        mask: Tensor | None = None,
-        count_log: bool = False,
-    ) -> None:
-        super().__init__(
-            neuron_params, in_neurons, out_neurons, weight_scale, weight_norm, pre_hook_fx, delay, delay_shift, mask,
-            count_log,
-        )  # fmt: skip
-
-    def forward(self, input: Tensor) -> Output:
-        return self._counted(self._sent(self.neuron(self.synapse(input, self.mask))))
-
-
-class AbstractAffine(_AbstractFull):
-    """All inputs to all outputs, read out without spikes.
-
-    Parameters
-    ----------
-    neuron_params, in_neurons, out_neurons, weight_scale, weight_norm, pre_hook_fx, mask
-        As for :class:`AbstractDense`.
-    dynamics : bool
-        Return the neuron's voltage, which no spike resets; without, the weighted sums themselves.
+    factor : int
+        Steps in a bin, a power of two.
     count_log : bool
         Return ``(output, None)``.
     """
 
-    def __init__(
-        self,
-        neuron_params: dict[str, Any],
-        in_neurons: int | Sequence[int],
-        out_neurons: int,
-        weight_scale: float = 1,
-        weight_norm: bool = False,
-        pre_hook_fx: Hook = "quantize_8bit",
-        dynamics: bool = True,
-        mask: Tensor | None = None,
-        count_log: bool = False,
-    ) -> None:
-        super().__init__(
-            neuron_params, in_neurons, out_neurons, weight_scale, weight_norm, pre_hook_fx, mask=mask,
-            count_log=count_log,
-        )  # fmt: skip
-        self.dynamics = bool(dynamics)
+    layer_type = "decimation"
+
+    def __init__(self, factor: int, count_log: bool = False) -> None:
+        super().__init__(count_log=count_log)
+        (self.factor,) = integers(factor, "factor")
+        if self.factor & (self.factor - 1):
+            raise ParameterError(f"expected factor to be a power of two, got {factor}")
+        self._shape: torch.Size | None = None
+
+    @property
+    def shape(self) -> torch.Size | None:
+        return self._shape
+
+    def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        self._shape = torch.Size(shape)
+        return tuple(shape)
 
     def forward(self, input: Tensor) -> Output:
-        output = self.synapse(input, self.mask)
-        if self.dynamics:
-            _, output = self.neuron.dynamics(output, spiking=False)
-        elif self.neuron.shape is None:
-            self.neuron.materialize(output.shape[1:-1])
+        if input.dim() < 3:
+            raise ShapeError(f"expected an input (N, C, ..., T), got shape {tuple(input.shape)}")
+        self.materialize(input.shape[1:-1])
+        padded = torch.nn.functional.pad(input, (0, -input.shape[-1] % self.factor))
+        bins = padded.shape[-1] // self.factor
+        output = padded.unflatten(-1, (bins, self.factor)).mean(-1)
         return (output, None) if self.count_log else output
 
-    def _exported_neuron(self) -> dict[str, Any] | None:
-        return self._exported_read_out() if self.dynamics else None
-
-    def _exported_bias(self, channels: int) -> np.ndarray | None:
-        return super()._exported_bias(channels) if self.dynamics else None
-
-
-class AbstractOutput(_AbstractFull):
-    """Read-out: all inputs to all outputs, which give their voltage and never spike.
-
-    Parameters
-    ----------
-    neuron_params, in_neurons, out_neurons, weight_scale, weight_norm
-        As for :class:`AbstractDense`.
-    count_log : bool
-        Return ``(output, None)``.
-    """
-
-    def __init__(
-        self,
-        neuron_params: dict[str, Any],
-        in_neurons: int | Sequence[int],
-        out_neurons: int,
-        weight_scale: float = 1,
-        weight_norm: bool = False,
-        count_log: bool = False,
-    ) -> None:
-        super().__init__(
-            neuron_params, in_neurons, out_neurons, weight_scale, weight_norm, "quantize_8bit", count_log=count_log
-        )
-
-    def forward(self, input: Tensor) -> Output:
-        _, output = self.neuron.dynamics(self.synapse(input, self.mask), spiking=False)
-        return (output, None) if self.count_log else output
-
-    def _exported_neuron(self) -> dict[str, Any] | None:
-        return self._exported_read_out()
+    def exchange_layer(self) -> Layer:
+        fields = {"shape": np.array(self._exported_shape(), np.int64), "factor": self.factor}
+        return Layer(self.layer_type, fields)

@@ -205,6 +205,9 @@ class Neuron(AbstractAdaptation, AbstractIntegrator):
             self.refractory_state = refractory.detach()[..., -1].clone()
         return current.to(input.dtype), voltage.to(input.dtype), threshold.to(input.dtype), refractory.to(input.dtype)
 
+    def encode(self, signal: Tensor) -> Tensor:
+        return self(signal)
+
     def read_out(self, input: Tensor) -> Tensor:
         return self._integrated(self._normalised(input))[1].to(input.dtype)
 

@@ -21,6 +21,7 @@ Parameter = float | tuple[float, float] | Sequence[float] | np.ndarray | Tensor
 
 _STATE_BITS = 6  # the state has 6 fractional bits more than weights and thresholds
 _P_SCALE = 1 << 12
+_NEVER_FIRES = (1 << 18) - 1
 _SPREAD = 0.01  # relative spread of a per-channel parameter that is given as one number
 
 
@@ -80,6 +81,7 @@ class AbstractNeuron(torch.nn.Module):
     states: ClassVar[tuple[State, ...]]
     surrogate: ClassVar[Surrogate]
     complex: ClassVar[bool]
+    step_delay: ClassVar[bool] = True  # whether blocks delay its output by a step unless told otherwise
     fields: ClassVar[tuple[tuple[str, str], ...]] = ()  # of the exchange format, and the attributes that hold them
 
     def __init__(
@@ -279,12 +281,35 @@ class AbstractNeuron(torch.nn.Module):
         }
 
     @property
+    def read_out_params(self) -> dict[str, Any]:
+        """``device_params`` of a neuron that is read out and never fires: the largest threshold of the format."""
+        return {**self.device_params, "vThMant": _NEVER_FIRES}
+
+    @property
     def _tau(self) -> float:
         return self.tau_rho * self.surrogate.tau
 
     @property
     def _rho(self) -> float:
         return self.scale_rho * self.surrogate.scale
+
+    @property
+    def trace_names(self) -> tuple[str, ...]:
+        """Names of what ``dynamics`` returns."""
+        return tuple(state.name.removesuffix("_state") for state in self.states)
+
+    @property
+    def read_out_name(self) -> str:
+        """Name of what :meth:`read_out` returns: the second state."""
+        return self.trace_names[1]
+
+    @abstractmethod
+    def dynamics(self, input: Any) -> tuple[Tensor, ...]:
+        """States at every step, before resets, in the order of ``trace_names``."""
+
+    @abstractmethod
+    def encode(self, signal: Tensor) -> Tensor:
+        """What the neuron sends for a real signal (N, C, ..., T): a complex one has it as its real input."""
 
     @abstractmethod
     def read_out(self, input: Any) -> Tensor:

@@ -175,6 +175,9 @@ class Neuron(AbstractIntegrator):
             self.voltage_state = voltage.detach()[..., -1].clone()
         return current, filtered, voltage
 
+    def encode(self, signal: Tensor) -> Tensor:
+        return self(signal)
+
     def read_out(self, input: Tensor) -> Tensor:
         return self.dynamics(input, spiking=False)[1]
 

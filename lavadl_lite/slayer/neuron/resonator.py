@@ -280,6 +280,9 @@ class AbstractResonator(AbstractNeuron):
             self.real_state = resonator.persistent_real_state(self.real_state, fired)
             self.imag_state = resonator.persistent_imag_state(self.imag_state, fired, self._threshold, self.s_scale)
 
+    def encode(self, signal: Tensor) -> Tensor:
+        return self((signal, torch.zeros_like(signal)))
+
     def read_out(self, input: tuple[Tensor, Tensor]) -> Tensor:
         real, imag = self._turned(input, None)
         if self.persistent_state and imag.shape[-1]:

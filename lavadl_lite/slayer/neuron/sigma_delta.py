@@ -104,6 +104,7 @@ class Neuron(AbstractIntegrator):
     decays = ()
     states = ()
     surrogate = Surrogate(tau=1, scale=1)
+    step_delay = False
 
     sigma: dendrite.Sigma
     delta: axon.Delta
@@ -174,7 +175,18 @@ class Neuron(AbstractIntegrator):
 
     @property
     def device_params(self) -> dict[str, Any]:
-        return {"type": self.type_name, "activation": self._activation_name, "vThMant": self.v_th_mant}
+        flags = {"cumError": self.delta.cum_error, "carryRounding": self.delta.carry_rounding}
+        return {
+            "type": self.type_name,
+            "activation": self._activation_name,
+            "vThMant": self.v_th_mant,
+            **{name: True for name, value in flags.items() if value},
+        }
+
+    @property
+    def read_out_params(self) -> dict[str, Any]:
+        """``device_params`` of a neuron whose sum is read out."""
+        return {**self.device_params, "sigma_output": True}
 
     def clamp(self) -> None:
         """Hold the threshold at one unit of a message or more."""
@@ -227,6 +239,35 @@ class Neuron(AbstractIntegrator):
         """Forget the persistent state: the next call begins as the first one did."""
         self.sigma.reset_state()
         self.delta.reset_state()
+
+    def encode(self, signal: Tensor) -> Tensor:
+        """Changes of ``signal``: there is nothing to sum up, nor an activation, in front of a network."""
+        messages = self.delta(self._ready(signal))
+        return (messages if self.drop is None else self.drop(messages)).to(signal.dtype)
+
+    @property
+    def trace_names(self) -> tuple[str, ...]:
+        """Names of what ``dynamics`` returns."""
+        return "sum", "activation"
+
+    @property
+    def read_out_name(self) -> str:
+        """Name of what :meth:`read_out` returns."""
+        return "sum"
+
+    def dynamics(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of all messages, and its activation, before its changes are sent.
+
+        Parameters
+        ----------
+        input : Tensor, shape (N, C, ..., T)
+
+        Returns
+        -------
+        sum, activation : Tensor, shape of ``input``
+        """
+        total = self.sigma(self._ready(input))
+        return total.to(input.dtype), self._activated(total).to(input.dtype)
 
     def read_out(self, input: Tensor) -> Tensor:
         return self.sigma(self._ready(input)).to(input.dtype)

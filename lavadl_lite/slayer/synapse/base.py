@@ -143,6 +143,21 @@ class AbstractLayer(torch.nn.Module):
         return 0.0 if grad is None else float(torch.norm(grad) / grad.numel())
 
     @abstractmethod
+    def operations(self, events: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Number of weights, those of 0 left out, that events pass.
+
+        Parameters
+        ----------
+        events : Tensor, shape (C,) or (C, H, W)
+            Number of events of each input.
+        mask : Tensor, broadcastable to the weight, optional
+            What the weight is multiplied by.
+        """
+
+    def _links(self, mask: Tensor | None) -> Tensor:
+        return (self.effective_weight(mask).detach() != 0).to(torch.float64)
+
+    @abstractmethod
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
         """Apply :meth:`effective_weight` to ``input``."""
 

@@ -46,6 +46,10 @@ class ComplexLayer(torch.nn.Module):
         """Weighted sums of the real and of the imaginary weights, see the real synapse of the same name."""
         return self.real(input, mask), self.imag(input, mask)
 
+    def operations(self, events: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Number of weights of both parts, those of 0 left out, that events pass; see the real synapse."""
+        return self.real.operations(events, mask) + self.imag.operations(events, mask)
+
     def effective_weight(self, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The weights that are applied, real and imaginary: normalised, masked, quantised."""
         return self.real.effective_weight(mask), self.imag.effective_weight(mask)
@@ -133,6 +137,10 @@ class AbstractComplexConv(ComplexLayer):
     def groups(self) -> int:
         """Parts that the channels are cut into."""
         return self.real.groups
+
+    def connections(self, shape: Sequence[int]) -> int:
+        """Connections of both parts to an output of spatial shape (C, H, W), those from the padding included."""
+        return self.real.connections(shape) + self.imag.connections(shape)
 
     def output_shape(self, shape: Sequence[int]) -> Triple:
         """Spatial shape of either output, from that (C, H, W) of the input; ShapeError where it does not fit."""

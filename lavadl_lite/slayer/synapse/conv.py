@@ -1,5 +1,6 @@
 """Real synapses whose kernel moves over a plane: convolution and its transpose; pooling is in :mod:`.pool`."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -109,6 +110,9 @@ class AbstractConv(AbstractLayer):
             )
         return shape[0] if self.by_channel else self.out_channels, height, width
 
+    def operations(self, events: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self._sums(events.double()[None, ..., None], self._links(mask)).sum()
+
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
         """Weighted sums at every time step.
 
@@ -152,6 +156,10 @@ class AbstractConv(AbstractLayer):
         """Length of an axis that ``size`` positions of the kernel cover."""
         reach = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
         return (size - 1) * self.stride[axis] + reach - 2 * self.padding[axis]
+
+    @abstractmethod
+    def connections(self, shape: Sequence[int]) -> int:
+        """Number of connections to an output of spatial shape (C, H, W), those from the padding included."""
 
     @abstractmethod
     def _length(self, size: int, axis: int) -> int:
@@ -235,6 +243,9 @@ class Conv(AbstractConv):
         )
         self.in_channels, self.out_channels, self.groups = inputs, outputs, parts
 
+    def connections(self, shape: Sequence[int]) -> int:
+        return math.prod(shape) * math.prod(self.shape[1:])
+
     def _length(self, size: int, axis: int) -> int:
         return self._covered(size, axis)
 
@@ -303,6 +314,10 @@ class ConvTranspose(AbstractConv):
             (inputs, outputs // parts), kernel_size, stride, padding, dilation, weight_scale, weight_norm, pre_hook_fx
         )
         self.in_channels, self.out_channels, self.groups = inputs, outputs, parts
+
+    def connections(self, shape: Sequence[int]) -> int:
+        plane = [self._covered(size, axis) for axis, size in enumerate(shape[1:])]
+        return self.in_channels * math.prod(plane) * math.prod(self.shape[1:])
 
     def _length(self, size: int, axis: int) -> int:
         return self._spread(size, axis)

@@ -60,6 +60,12 @@ class Dense(AbstractLayer):
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
 
+    def operations(self, events: Tensor, mask: Tensor | None = None) -> Tensor:
+        links = self._links(mask)
+        if events.dim() == 1:
+            return (events.double() * links.sum(0).flatten()).sum()
+        return torch.nn.functional.conv3d(events.double()[None, ..., None], links).sum()
+
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
         """Weighted sums at every time step.
 

@@ -1,5 +1,8 @@
 """Real synapses that sum each channel of a plane on its own: pooling and its transpose."""
 
+import math
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -105,6 +108,9 @@ class Pool(AbstractPool):
         kernel = self.kernel_size[axis]
         return -size % kernel if self.stride[axis] == kernel else 0
 
+    def connections(self, shape: Sequence[int]) -> int:
+        return math.prod(shape) * math.prod(self.kernel_size)
+
     def _length(self, size: int, axis: int) -> int:
         return self._covered(size + self._missing(size, axis), axis)
 
@@ -162,6 +168,10 @@ class Unpool(AbstractPool):
         pre_hook_fx: Hook | None = None,
     ) -> None:
         super().__init__(kernel_size, stride, padding, dilation, weight_scale, weight_norm, pre_hook_fx)
+
+    def connections(self, shape: Sequence[int]) -> int:
+        plane = [self._covered(size, axis) for axis, size in enumerate(shape[1:])]
+        return shape[0] * math.prod(plane) * math.prod(self.kernel_size)
 
     def _length(self, size: int, axis: int) -> int:
         return self._spread(size, axis)

@@ -2,6 +2,7 @@
 
 from . import filter, time
 from .assistant import Assistant
+from .observe import count, record, summary
 from .optim import param_groups
 from .quantize import MODE as QUANTIZE_MODE
 from .quantize import quantize, quantize_hook_fx
@@ -13,6 +14,7 @@ __all__ = [
     "Assistant",
     "LearningStat",
     "LearningStats",
+    "count",
     "diagonal_mask",
     "dotdict",
     "event_rate",
@@ -20,6 +22,8 @@ __all__ = [
     "param_groups",
     "quantize",
     "quantize_hook_fx",
+    "record",
     "staticproperty",
+    "summary",
     "time",
 ]

@@ -1,5 +1,6 @@
 """Manipulation of tensors along time, the last axis."""
 
 from .replicate import replicate
+from .shift import shift
 
-__all__ = ["replicate"]
+__all__ = ["replicate", "shift"]

@@ -1,0 +1,101 @@
+"""Blocks of adaptive resonate-and-fire neurons that fire by phase; their bases document the arguments."""
+
+from ..neuron.adrf import Neuron
+from .full import AbstractAffine, AbstractDense, AbstractOutput
+from .planes import AbstractConv, AbstractConvT, AbstractPool, AbstractUnpool
+from .recurrent import AbstractKWTA, AbstractRecurrent
+from .shapes import AbstractAverage, AbstractFlatten, AbstractInput, AbstractTimeDecimation
+
+__all__ = [
+    "KWTA",
+    "Affine",
+    "Average",
+    "Conv",
+    "ConvT",
+    "Dense",
+    "Flatten",
+    "Input",
+    "Output",
+    "Pool",
+    "Recurrent",
+    "TimeDecimation",
+    "Unpool",
+]
+
+
+class Input(AbstractInput):
+    """ADRF neurons that encode a signal as spikes."""
+
+    neuron_type = Neuron
+
+
+class Dense(AbstractDense):
+    """Fully connected block of ADRF neurons."""
+
+    neuron_type = Neuron
+
+
+class Conv(AbstractConv):
+    """Convolution into ADRF neurons."""
+
+    neuron_type = Neuron
+
+
+class Pool(AbstractPool):
+    """Pooling into ADRF neurons."""
+
+    neuron_type = Neuron
+
+
+class ConvT(AbstractConvT):
+    """Transposed convolution into ADRF neurons."""
+
+    neuron_type = Neuron
+
+
+class Unpool(AbstractUnpool):
+    """Transposed pooling into ADRF neurons."""
+
+    neuron_type = Neuron
+
+
+class Recurrent(AbstractRecurrent):
+    """Fully connected block of ADRF neurons, fed back to themselves."""
+
+    neuron_type = Neuron
+
+
+class KWTA(AbstractKWTA):
+    """ADRF neurons of which the strongest inhibit the others."""
+
+    neuron_type = Neuron
+
+
+class Flatten(AbstractFlatten):
+    """Joins channels, rows and columns between ADRF blocks."""
+
+    neuron_type = Neuron
+
+
+class Average(AbstractAverage):
+    """Mean of consecutive groups of ADRF neurons' output."""
+
+    neuron_type = Neuron
+
+
+class TimeDecimation(AbstractTimeDecimation):
+    """Mean over bins of time steps of ADRF neurons' output."""
+
+    neuron_type = Neuron
+
+
+class Affine(AbstractAffine):
+    """Fully connected read-out of ADRF neurons' imaginary parts, or of the weighted sums alone."""
+
+    neuron_type = Neuron
+
+
+class Output(AbstractOutput):
+    """Fully connected read-out of ADRF neurons' imaginary parts."""
+
+    neuron_type = Neuron
