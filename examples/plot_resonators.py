@@ -16,45 +16,74 @@ from lavadl_lite import slayer
 blue, orange, grey = "#2f6db3", "#e0742b", "#8a8f98"
 
 # %%
-# One impulse, four answers
-# -------------------------
-# Complex neurons take two inputs, one for the real part and one for the imaginary part. Here three impulses arrive at
-# the real part.
+# One tone, four answers
+# ----------------------
+# Complex neurons take two inputs, one for the real part and one for the imaginary part. Here a tone of the neurons' own
+# period arrives at the real part, for six turns, and three times as loud for six more.
 
-steps = 90
-real_input = torch.zeros(1, 1, steps)
-real_input[..., 2], real_input[..., 30], real_input[..., 34] = 2.5, 1.5, 1.5
-x = real_input, torch.zeros(1, 1, steps)
+steps, period = 240, 16
+time = torch.arange(steps)
+loudness = 0.1 * ((time >= 10) & (time < 106)) + 0.3 * ((time >= 106) & (time < 202))
+tone = (loudness * torch.cos(2 * torch.pi * (time - 10) / period))[None, None]
+x = tone, torch.zeros_like(tone)
 
-rotation = {"period": 16, "decay": 0.04}
-adaptation = {"threshold_step": 0.5, "threshold_decay": 0.05, "refractory_decay": 0.1}
-neuron = slayer.neuron
-neurons = {
-    "rf: phase": neuron.rf.Neuron(threshold=1, **rotation),
-    "rf_iz: reset": neuron.rf_iz.Neuron(threshold=1, **rotation),
-    "adrf: phase, adaptive": neuron.adrf.Neuron(threshold=0.5, **rotation, **adaptation),
-    "adrf_iz: adaptive": neuron.adrf_iz.Neuron(threshold=0.5, **rotation, **adaptation),
-}
+rotation = {"period": period, "decay": 0.06}
 
-figure, axes = plt.subplots(4, 1, figsize=(9, 9), sharex=True, layout="constrained")
-for axis, (name, layer) in zip(axes, neurons.items(), strict=True):
-    real, imag, *adaptive = layer.dynamics(x)
-    level = sum(adaptive) if adaptive else torch.full_like(real, layer.threshold)
-    axis.step(range(steps), real[0, 0], where="post", color=grey, label="real")
-    axis.step(range(steps), imag[0, 0], where="post", color=blue, label="imaginary")
-    axis.step(range(steps), level[0, 0], where="post", color=orange, linestyle="--", label="threshold")
-    fired = layer(x)[0, 0].nonzero()[:, 0].tolist()
-    axis.plot(fired, [-2.6] * len(fired), "|", markersize=12, markeredgewidth=2, color=orange, label="spikes")
-    axis.set(ylabel=name, ylim=(-3.2, 4))
-    axis.spines[["top", "right"]].set_visible(False)
-axes[0].legend(ncols=4, loc="upper right", frameon=False)
-axes[-1].set(xlabel="time step", xlim=(-1, steps))
-plt.show()
+
+def draw(neuron, fires) -> None:
+    """Input, state, threshold and spikes of one neuron; ``fires`` is the part that is held against the threshold."""
+    real, imag, *adaptive = (state[0, 0] for state in neuron.dynamics(x))
+    spikes = neuron(x)[0, 0].nonzero()[:, 0]
+    parts = {"real part": real, "imaginary part": imag}
+    top = 1.3 * max(curve.max() for curve in (real, imag, sum(adaptive, torch.zeros(1))))
+    _, axes = plt.subplots(3, 1, figsize=(9, 5), sharex=True, height_ratios=(1, 4, 0.6), layout="constrained")
+    axes[0].step(time, tone[0, 0], where="post", color=grey)
+    axes[0].set(ylabel="input")
+    for name, part in parts.items():
+        axes[1].step(time, part, where="post", label=name, color=blue if name == fires else grey)
+    if adaptive:
+        threshold, refractory = adaptive
+        axes[1].step(time, threshold, where="post", color=orange, linestyle="--", label="threshold")
+        axes[1].step(time, threshold + refractory, where="post", color=orange, label="with refractory part")
+    else:
+        axes[1].axhline(neuron.threshold, color=orange, linestyle="--", label="threshold")
+    axes[1].plot(spikes, parts[fires][spikes], "o", markersize=4, color=orange)
+    axes[1].set(ylabel="state", ylim=(1.2 * min(real.min(), imag.min()), top))
+    axes[1].legend(ncols=4, loc="upper left", frameon=False)
+    axes[2].eventplot(spikes.tolist(), colors=orange, linelengths=0.7)
+    axes[2].set(yticks=[1], yticklabels=["spikes"], xlabel="time step", xlim=(-1, steps))
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    plt.show()
+
 
 # %%
-# ``rf`` and ``adrf`` fire where the phase passes zero, once a turn, while the real part is at or above the threshold.
-# ``rf_iz`` and ``adrf_iz`` fire where the imaginary part reaches it. Only ``rf_iz`` is reset by its spikes; the
-# adaptive ones raise their threshold instead, together with a refractory part that dies away faster.
+# ``rf`` fires where its phase passes zero, that is where the imaginary part (grey) rises through zero, if the real part
+# is at or above the threshold then. A spike changes nothing: one spike a turn, as long as the swing is large enough.
+
+neurons = slayer.neuron
+draw(neurons.rf.Neuron(threshold=0.75, **rotation), fires="real part")
+
+# %%
+# ``rf_iz`` fires where the imaginary part reaches the threshold, a quarter of a turn later, and a spike resets the
+# state: the real part to 0, the imaginary part to just below the threshold. So the swing starts anew after each spike
+# and never grows as large.
+
+draw(neurons.rf_iz.Neuron(threshold=0.75, **rotation), fires="imaginary part")
+
+# %%
+# With a threshold that moves
+# ---------------------------
+# ``adrf`` and ``adrf_iz`` are these two with the threshold of :doc:`plot_alif`: a spike raises it, starts a refractory
+# part on top of it, and leaves the state alone. The quiet tone makes them fire in two of its six turns, the loud one in
+# every turn, until the threshold has followed its loudness.
+
+adaptation = {"threshold_step": 0.4, "threshold_decay": 0.01, "refractory_decay": 0.15}
+draw(neurons.adrf.Neuron(threshold=0.5, **rotation, **adaptation), fires="real part")
+
+# %%
+
+draw(neurons.adrf_iz.Neuron(threshold=0.5, **rotation, **adaptation), fires="imaginary part")
 
 # %%
 # A bank of filters
@@ -64,7 +93,7 @@ plt.show()
 
 torch.manual_seed(0)
 channels, steps = 32, 1500
-bank = neuron.rf.Neuron(threshold=2, period=(6, 80), decay=0.03, shared_param=False)
+bank = neurons.rf.Neuron(threshold=2, period=(6, 80), decay=0.03, shared_param=False)
 period = np.geomspace(60, 8, steps)
 tone = torch.from_numpy(0.25 * np.cos(np.cumsum(2 * np.pi / period))).float().expand(1, channels, steps)
 spikes = bank((tone, torch.zeros(1, channels, steps)))[0]

@@ -75,8 +75,33 @@ plt.show()
 # A sigma-delta neuron is these two around an activation function. Changes come in, changes of the activation go out,
 # and adding those up gives what a plain network would have computed.
 
-neuron = slayer.neuron.sigma_delta.Neuron(threshold=0.15, activation=torch.relu)
+neuron = slayer.neuron.sigma_delta.Neuron(threshold=0.25, activation=torch.relu)
 output = neuron(messages).detach()
-error = (slayer.dendrite.Sigma()(output) - torch.relu(back)).abs().max()
-print(f"{int(torch.count_nonzero(output))} messages leave the neuron, their sum is at most {error:.3f} off")
+activation, sent = torch.relu(back)[0, 0], slayer.dendrite.Sigma()(output)[0, 0]
+count = int(torch.count_nonzero(output))
+print(f"{count} messages leave the neuron, their sum is at most {(sent - activation).abs().max():.3f} off")
 print("on the chip:", neuron.device_params)
+
+# %%
+# What has not been sent yet stays below the threshold. While the activation rests at 0, nothing is sent at all.
+
+figure, axes = plt.subplots(4, 1, figsize=(9, 7), sharex=True, height_ratios=(1.2, 3, 2, 1.2), layout="constrained")
+for axis, values, name in ((axes[0], messages[0, 0], "arrive"), (axes[3], output[0, 0], "leave")):
+    where = values.nonzero()[:, 0]
+    axis.vlines(where, 0, values[where], color=orange)
+    axis.plot(where, values[where], "o", color=orange, markersize=3)
+    axis.set(ylabel=name)
+axes[1].step(range(steps), back[0, 0], where="post", color=grey, label="sum of what arrived")
+axes[1].step(range(steps), activation, where="post", color=blue, label="activation")
+axes[1].set(ylabel="state")
+axes[1].legend(frameon=False)
+axes[2].step(range(steps), activation - sent, where="post", color=blue, label="activation not sent yet")
+level = neuron.threshold.item()
+axes[2].hlines([-level, level], 0, steps, color=orange, linestyle="--", label="threshold")
+axes[2].set(ylabel="missing", ylim=(-0.3, 0.45))
+axes[2].legend(ncols=2, loc="upper right", frameon=False)
+axes[3].set(xlabel="time step", xlim=(-1, steps))
+for axis in axes:
+    axis.axhline(0, color=grey, linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+plt.show()
