@@ -36,7 +36,7 @@ def draw(neuron, fires) -> None:
     spikes = neuron(x)[0, 0].nonzero()[:, 0]
     parts = {"real part": real, "imaginary part": imag}
     top = 1.3 * max(curve.max() for curve in (real, imag, sum(adaptive, torch.zeros(1))))
-    _, axes = plt.subplots(3, 1, figsize=(9, 5), sharex=True, height_ratios=(1, 4, 0.6), layout="constrained")
+    figure, axes = plt.subplots(3, 1, figsize=(9, 5), sharex=True, height_ratios=(1, 4, 0.6), layout="constrained")
     axes[0].step(time, tone[0, 0], where="post", color=grey)
     axes[0].set(ylabel="input")
     for name, part in parts.items():
@@ -54,6 +54,7 @@ def draw(neuron, fires) -> None:
     axes[2].set(yticks=[1], yticklabels=["spikes"], xlabel="time step", xlim=(-1, steps))
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
+    figure.align_ylabels(axes[:2])
     plt.show()
 
 

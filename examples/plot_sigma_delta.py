@@ -104,4 +104,5 @@ axes[3].set(xlabel="time step", xlim=(-1, steps))
 for axis in axes:
     axis.axhline(0, color=grey, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
+figure.align_ylabels(axes)
 plt.show()
