@@ -77,6 +77,40 @@ def test_info_is_a_table(network, capsys):
     assert " ".join(lines[4]) == f"3 neurons, 4 weights; lavadl_lite {lavadl_lite.__version__}"
 
 
+def test_info_knows_every_entry(tmp_path, capsys):
+    """Kernels count once, complex weights in both parts; what an entry does not have is a dash."""
+    moves = {"kernelSize": [2, 2], "stride": [2, 2], "padding": [0, 0], "dilation": [1, 1]}
+    parts = {f"{name}/{part}": [[4, 0], [0, -4]] for name in ("weight", "weight_rec") for part in ("real", "imag")}
+    bias = {"bias/real": [1, 2], "bias/imag": [-7, 0]}
+    sdnn = {"type": "SDNN", "activation": "relu", "vThMant": [3, 9]}
+    save(
+        tmp_path / "a.net",
+        [
+            Layer("input", {"shape": [2, 3, 4]}, sdnn),
+            Layer("pool", {"shape": [2, 2, 2], "weight": [[[[64, 64], [64, 64]]]], **moves}, sdnn),
+            Layer("decimation", {"shape": [2, 2, 2], "factor": 2}),
+            Layer("flatten", {"shape": [8, 1, 1]}),
+            Layer("average", {"shape": [2]}),
+            Layer(
+                "dense_rec",
+                {"inFeatures": 2, "outFeatures": 2, "shape": [2], **parts, **bias},
+                {"type": "RF_IZHIKEVICH", "sinDecay": 5, "cosDecay": 6, "vThMant": 7},
+            ),
+        ],
+    )
+    assert run("info", tmp_path / "a.net") == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:7] == [
+        "0 input 2x3x4 SDNN 24 - - - - 3..9 - -",
+        "1 pool 2x2x2 SDNN 8 4 1 - - 3..9 - -",
+        "2 decimation 2x2x2 - - - - - - - - -",
+        "3 flatten 8 - - - - - - - - -",
+        "4 average 2 - - - - - - - - -",
+        "5 dense_rec 2 RF_IZHIKEVICH 2 8 2 -7..2 - 7 - -",
+    ]
+    assert lines[7].startswith("34 neurons, 12 weights; ")
+
+
 @pytest.mark.parametrize(
     ("weights", "bits"),
     [([0, 0], 0), ([1], 1), ([64, 128], 2), ([254], 7), ([-2], 1), ([-256, 254], 8), ([-256, 253], 9), ([-1, 1], 2)],

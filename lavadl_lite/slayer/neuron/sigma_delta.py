@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from ...errors import ParameterError, ShapeError
+from ...exchange import ACTIVATIONS
 from .. import axon, dendrite
 from .base import AbstractIntegrator
 from .dynamics import sigma_delta
 from .spec import Surrogate
 
 __all__ = ["Neuron", "neuron_params"]
-
-# functions that neuron_params makes of their exported names
-_ACTIVATIONS = ("elu", "gelu", "hardtanh", "leaky_relu", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "tanh")
 
 
 def neuron_params(device_params: dict[str, Any], scale: int = 1 << 6) -> dict[str, Any]:
@@ -41,7 +39,7 @@ def neuron_params(device_params: dict[str, Any], scale: int = 1 << 6) -> dict[st
     name = device_params.get("activation")
     if name == "identity":
         params["activation"] = torch.nn.Identity()
-    elif name in _ACTIVATIONS:
+    elif name in ACTIVATIONS:
         params["activation"] = getattr(torch.nn.functional, name)
     return params
 
