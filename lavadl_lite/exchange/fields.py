@@ -13,6 +13,7 @@ from ..errors import ExchangeError
 
 __all__ = [
     "PARTS",
+    "Axis",
     "Field",
     "LayerType",
     "Mismatch",

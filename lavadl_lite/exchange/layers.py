@@ -6,13 +6,13 @@ A further type is a further row.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from . import geometry
-from .fields import Field, LayerType, Mismatch, Values
+from .fields import Axis, Field, LayerType, Mismatch, Values
 
 __all__ = ["LAYERS"]
 
@@ -76,11 +76,11 @@ def _channels(known: Values) -> int:
     return int(known["shape"][0])
 
 
-def _each_group(channels: str) -> Any:
-    return lambda known: known[channels] // known["groups"]
+def _each_group(channels: str) -> Callable[[Values], int]:
+    return lambda known: int(known[channels] // known["groups"])
 
 
-def _axis_of_kernel(axis: int) -> Any:
+def _axis_of_kernel(axis: int) -> Callable[[Values], int]:
     return lambda known: int(known["kernelSize"][axis])
 
 
@@ -120,9 +120,9 @@ _MOVES = (
 )
 
 
-def _conv(rows: Any, columns: Any) -> tuple[Field, ...]:
+def _conv(rows: Axis, columns: Axis) -> tuple[Field, ...]:
     """Fields of a convolution whose weight has ``rows`` and ``columns`` as its first two axes."""
-    shape = (rows, columns, *_KERNEL)
+    shape: tuple[Axis, ...] = (rows, columns, *_KERNEL)
     return (
         Field("inChannels", **_ONE),
         Field("outChannels", **_ONE),
