@@ -55,23 +55,23 @@ def borders(T: int, device: str = "cpu") -> int:
 
 
 @step
-def activate(x, low, high, leak, leaky):
-    """``x`` held inside ``low..high``, a limit that is NaN left out; ``leaky`` ones have ``leak * x`` below ``low``."""
-    y = select(x < low, x * leak if leaky else low, x)
+def activate(x, low, high, leak):
+    """``x`` held inside ``low..high``, of which NaN is no limit; with a ``leak`` it is ``leak * x`` below ``low``."""
+    y = select(x < low, x * leak if leak != _ZERO else low, x)
     return select(y > high, high, y)
 
 
 @step
-def activation_gradient(gradient, x, low, high, leak, leaky):
-    """Gradient of :func:`activate` by ``x``: 0 at a limit and beyond, ``leak`` times below a leaky one."""
+def activation_gradient(gradient, x, low, high, leak):
+    """Gradient of :func:`activate` by ``x``: 0, or ``leak`` times, at a limit and beyond."""
     zero = gradient - gradient
-    gradient = select(low >= x, gradient * leak if leaky else zero, gradient)
+    gradient = select(low >= x, gradient * leak if leak != _ZERO else zero, gradient)
     return select(x >= high, zero, gradient)
 
 
 @inlined
 def _forward_lines(
-    lines, steps, total, last, residual, error, bias, low, high, leak, leaky, threshold, scale, per_unit, limit,
+    lines, steps, total, last, residual, error, bias, low, high, leak, threshold, scale, per_unit, limit,
     cumulative, carry, x, y, ahead, first, T,
 ):  # fmt: skip
     """``steps`` lines of input become messages; asks for the same lines of the next tile."""
@@ -80,7 +80,7 @@ def _forward_lines(
         prefetch(y, ahead + line(first + t, T), 1)
         total = sum_step(load(lines, t * LANES), total)
         message, _, last, residual, error = difference_step(
-            activate(to_single(total) + bias, low, high, leak, leaky), last, residual, error, threshold, scale,
+            activate(to_single(total) + bias, low, high, leak), last, residual, error, threshold, scale,
             per_unit, limit, cumulative, carry,
         )  # fmt: skip
         store(lines, t * LANES, message)
@@ -99,8 +99,7 @@ def _forward_cpu(
     """
     lines, floats = stack_array(LINES_SIZE, np.float32), stack_array(LANES, np.float32)
     doubles = stack_array(LANES, np.float64)
-    off, low, high, factor = repeat(_ZERO), repeat(low), repeat(high), repeat(leak)
-    leaky = leak != _ZERO
+    off, low, high = repeat(_ZERO), repeat(low), repeat(high)
     planes = 2 if cumulative else 1
     per_unit = _ONE / scale
     limit = np.float32(STATE_MAX) * per_unit
@@ -128,15 +127,15 @@ def _forward_cpu(
             for i in range(0, whole, QUAD):
                 read_quad(x, row * T + t0 + i, T, lines)
                 total, last, residual, error = _forward_lines(
-                    lines, QUAD, total, last, residual, error, offset, low, high, factor, leaky, level, scale, per_unit,
-                    limit, cumulative, carry, x, y, ahead, i, T,
+                    lines, QUAD, total, last, residual, error, offset, low, high, leak, level, scale, per_unit, limit,
+                    cumulative, carry, x, y, ahead, i, T,
                 )  # fmt: skip
                 write_quad(lines, y, row * T + t0 + i, T)
             for i in range(whole, steps, QUAD):
                 n = min(QUAD, steps - i)
                 read_some(lines, x, row, rows, t0 + i, n, T)
                 total, last, residual, error = _forward_lines(
-                    lines, n, total, last, residual, error, offset, low, high, factor, leaky, level, scale, per_unit,
+                    lines, n, total, last, residual, error, offset, low, high, leak, level, scale, per_unit,
                     limit, cumulative, carry, x, y, ahead, i, T,
                 )  # fmt: skip
                 write_some(lines, y, row, rows, t0 + i, n, T)
@@ -149,7 +148,7 @@ def _forward_cpu(
 
 @inlined
 def _recompute_lines(
-    lines, steps, total, last, residual, error, bias, low, high, leak, leaky, threshold, scale, per_unit, limit,
+    lines, steps, total, last, residual, error, bias, low, high, leak, threshold, scale, per_unit, limit,
     cumulative, carry, learning, s_tile, d_tile, x, g_y, ahead, first, T,
 ):  # fmt: skip
     """``steps`` lines of input become lines of what was activated and, to learn the threshold, of the differences."""
@@ -161,7 +160,7 @@ def _recompute_lines(
         store(s_tile, (first + t) * LANES, s)
         if learning:
             _, difference, last, residual, error = difference_step(
-                activate(s, low, high, leak, leaky), last, residual, error, threshold, scale, per_unit, limit,
+                activate(s, low, high, leak), last, residual, error, threshold, scale, per_unit, limit,
                 cumulative, carry,
             )  # fmt: skip
             store(d_tile, (first + t) * LANES, difference)
@@ -170,7 +169,7 @@ def _recompute_lines(
 
 @inlined
 def _reverse_lines(
-    lines, steps, after, total, d, low, high, leak, leaky, threshold, slope, height, learning, s_tile, d_tile, g_x,
+    lines, steps, after, total, d, low, high, leak, threshold, slope, height, learning, s_tile, d_tile, g_x,
     ahead, first, T,
 ):  # fmt: skip
     """``steps`` lines of the messages' gradient become the input's, the last one first."""
@@ -180,7 +179,7 @@ def _reverse_lines(
         g = load(lines, t * LANES)
         if learning:
             d = multiply_add(g, threshold_slope(load(d_tile, at), threshold, slope, height), d)
-        total = sum_step(activation_gradient(g - after, load(s_tile, at), low, high, leak, leaky), total)
+        total = sum_step(activation_gradient(g - after, load(s_tile, at), low, high, leak), total)
         after = g
         store(lines, t * LANES, to_single(total))
     return after, total, d
@@ -195,8 +194,7 @@ def _backward_cpu(
     lines, floats = stack_array(LINES_SIZE, np.float32), stack_array(LANES, np.float32)
     s_tile, d_tile = stack_array(TILE_SIZE, np.float32), stack_array(TILE_SIZE, np.float32)
     doubles = stack_array(LANES, np.float64)
-    off, low, high, factor = repeat(_ZERO), repeat(low), repeat(high), repeat(leak)
-    leaky = leak != _ZERO
+    off, low, high = repeat(_ZERO), repeat(low), repeat(high)
     planes = 2 if cumulative else 1
     per_unit = _ONE / scale
     limit = np.float32(STATE_MAX) * per_unit
@@ -217,7 +215,7 @@ def _backward_cpu(
             total, last, residual, error = repeat(np.float64(0)), off, off, off
             if number > 0:
                 total = read_rows(kept_sums, (number - 1) * rows_all + row, rows, doubles)
-                last = held_inside(activate(to_single(total) + offset, low, high, factor, leaky), limit)
+                last = held_inside(activate(to_single(total) + offset, low, high, leak), limit)
                 residual = read_rows(kept, (number - 1) * planes * rows_all + row, rows, floats)
                 if cumulative:
                     error = read_rows(kept, ((number - 1) * planes + 1) * rows_all + row, rows, floats)
@@ -230,14 +228,14 @@ def _backward_cpu(
             for i in range(0, whole, QUAD):
                 read_quad(x, row * T + t0 + i, T, lines)
                 total, last, residual, error = _recompute_lines(
-                    lines, QUAD, total, last, residual, error, offset, low, high, factor, leaky, level, scale, per_unit,
+                    lines, QUAD, total, last, residual, error, offset, low, high, leak, level, scale, per_unit,
                     limit, cumulative, carry, learning, s_tile, d_tile, x, g_y, ahead, i, T,
                 )  # fmt: skip
             for i in range(whole, steps, QUAD):
                 n = min(QUAD, steps - i)
                 read_some(lines, x, row, rows, t0 + i, n, T)
                 total, last, residual, error = _recompute_lines(
-                    lines, n, total, last, residual, error, offset, low, high, factor, leaky, level, scale, per_unit,
+                    lines, n, total, last, residual, error, offset, low, high, leak, level, scale, per_unit,
                     limit, cumulative, carry, learning, s_tile, d_tile, x, g_y, ahead, i, T,
                 )  # fmt: skip
             d = off  # short sums: less rounding
@@ -245,14 +243,14 @@ def _backward_cpu(
                 n = min(QUAD, steps - i)
                 read_some(lines, g_y, row, rows, t0 + i, n, T)
                 after, g_total, d = _reverse_lines(
-                    lines, n, after, g_total, d, low, high, factor, leaky, level, slope, heights, learning,
+                    lines, n, after, g_total, d, low, high, leak, level, slope, heights, learning,
                     s_tile, d_tile, g_x, ahead, i, T,
                 )  # fmt: skip
                 write_some(lines, g_x, row, rows, t0 + i, n, T)
             for i in range(whole - QUAD, -1, -QUAD):
                 read_quad(g_y, row * T + t0 + i, T, lines)
                 after, g_total, d = _reverse_lines(
-                    lines, QUAD, after, g_total, d, low, high, factor, leaky, level, slope, heights, learning,
+                    lines, QUAD, after, g_total, d, low, high, leak, level, slope, heights, learning,
                     s_tile, d_tile, g_x, ahead, i, T,
                 )  # fmt: skip
                 write_quad(lines, g_x, row * T + t0 + i, T)
@@ -277,13 +275,11 @@ def _forward_cuda(
         return
     row = min(first + lane, rows - 1)  # past the end: the last row once more, same values written twice
     level, off = threshold[row], np.float32(0)
-    leaky = leak != off
     planes = 2 if cumulative else 1
     per_unit = np.float32(1) / scale
     limit = np.float32(STATE_MAX) * per_unit
-    offset, total, last, residual, error = off, np.float64(0), off, off, off
-    if bias.size > 0:
-        offset = bias[row]
+    total, last, residual, error = np.float64(0), off, off, off
+    offset = bias[row] if bias.size > 0 else off
     if initial.size > 0:
         total = initial_sum[row]
         last, residual, error = initial[row], initial[row + rows], initial[row + 2 * rows]
@@ -305,7 +301,7 @@ def _forward_cuda(
             total = sum_step(tile[i], total)
             # float32: in the simulator a step returns Python's floats
             message, _, last, residual, error = difference_step(
-                np.float32(activate(to_single(total) + offset, low, high, leak, leaky)), np.float32(last),
+                np.float32(activate(to_single(total) + offset, low, high, leak)), np.float32(last),
                 np.float32(residual), np.float32(error), level, scale, per_unit, limit, cumulative, carry,
             )  # fmt: skip
             tile[i] = message
@@ -336,14 +332,11 @@ def _backward_cuda(
     row = min(first + lane, rows - 1)
     level, off = threshold[row], np.float32(0)
     above = np.float32(height / level)
-    leaky = leak != off
     planes = 2 if cumulative else 1
     per_unit = np.float32(1) / scale
     limit = np.float32(STATE_MAX) * per_unit
     learning = g_threshold.size > 0
-    offset = off
-    if bias.size > 0:
-        offset = bias[row]
+    offset = bias[row] if bias.size > 0 else off
     after, g_total, sum_threshold = off, np.float64(0), off
     final = (T - 1) // cuda_tiles.STEPS * cuda_tiles.STEPS
     fetch(x_ahead, x, first, rows, final, T, lane)
@@ -358,7 +351,8 @@ def _backward_cuda(
         if t0 > 0:
             number = t0 // cuda_tiles.STEPS - 1
             total = kept_sums[number * rows + row]
-            last = np.float32(held_inside(np.float32(activate(to_single(total) + offset, low, high, leak, leaky)), limit))
+            s = np.float32(to_single(total) + offset)
+            last = np.float32(held_inside(np.float32(activate(s, low, high, leak)), limit))
             residual = kept[number * planes * rows + row]
             if cumulative:
                 error = kept[(number * planes + 1) * rows + row]
@@ -374,7 +368,7 @@ def _backward_cuda(
             s_tile[i] = s
             if learning:
                 _, difference, last, residual, error = difference_step(
-                    np.float32(activate(s, low, high, leak, leaky)), np.float32(last), np.float32(residual),
+                    np.float32(activate(s, low, high, leak)), np.float32(last), np.float32(residual),
                     np.float32(error), level, scale, per_unit, limit, cumulative, carry,
                 )  # fmt: skip
                 d_tile[i] = difference
@@ -387,7 +381,7 @@ def _backward_cuda(
             if learning:
                 slopes = threshold_slope(d_tile[i], level, slope, above)
                 d = np.float32(multiply_add(g, np.float32(slopes), d))
-            passed = activation_gradient(np.float32(g - after), s_tile[i], low, high, leak, leaky)
+            passed = activation_gradient(np.float32(g - after), s_tile[i], low, high, leak)
             g_total = sum_step(np.float32(passed), g_total)
             after = g
             g_tile[i] = to_single(g_total)

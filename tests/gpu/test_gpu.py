@@ -23,6 +23,7 @@ from lavadl_lite.slayer.neuron.dynamics import (
     resonate,
     resonator,
     sigma,
+    sigma_delta,
 )
 
 pytestmark = [
@@ -162,6 +163,20 @@ def test_delta_equals_cpu(shape, persistent, mode):
         lambda x, threshold, *states: delta.dynamics(x, threshold, 64, 0.7, 1.5, *mode, *states),
         [drawn(shape), threshold, *states],
         exact=4,
+    )
+
+
+@pytest.mark.parametrize("mode", list(itertools.product([False, True], repeat=2)))
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sigma_delta_equals_cpu(shape, persistent, mode):
+    threshold, bias = torch.rand(shape[1]).add(0.1), torch.randn(shape[1])
+    states = [torch.randn(shape[:-1]) for _ in range(4)] if persistent else []
+    numbers = 64, sigma_delta.line_of(torch.relu), 0.7, 1.5, *mode
+    assert_same(
+        lambda x, threshold, *rest: sigma_delta.messages(x, threshold, *numbers, *rest),
+        [drawn(shape), threshold.requires_grad_(), bias.requires_grad_(), *states],
+        exact=5,
     )
 
 

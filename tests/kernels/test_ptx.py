@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from lavadl_lite.kernels import adaptive_threshold, alif, cuba, delta, leaky, resonate, resonator, shift, sigma
+from lavadl_lite.kernels import (
+    adaptive_threshold,
+    alif,
+    cuba,
+    delta,
+    leaky,
+    resonate,
+    resonator,
+    shift,
+    sigma,
+    sigma_delta,
+)
 
 nvcc = pytest.importorskip("nvidia.cuda_nvcc", reason="needs nvidia-cuda-nvcc-cu12, which is not installed")
 pytest.importorskip("numba_cuda", reason="needs numba-cuda, which is not installed")
@@ -42,6 +53,8 @@ KERNELS = {
     "resonator backward": (resonator.backward, "ffffffffffffffnsnnn", 128, 4 * TILE),
     "sigma forward": (sigma.forward, "ffddnn", 144, TILE),  # room for 14 warps
     "sigma backward": (sigma.backward, "ffnn", 128, TILE),
+    "sigma delta forward": (sigma_delta.forward, "ffdfdfffdfnnssssbbn", 144, TILE),  # room for 14 warps
+    "sigma delta backward": (sigma_delta.backward, "ffdffffffdfnnssssbbssn", 168, 3 * TILE),
     "shift forward": (shift.forward, "fffsnnn", 96, 512),
     "shift backward": (shift.backward, "fffffsnnn", 96, 512 + TILE),
 }
@@ -97,7 +110,7 @@ def test_kernel_stays_in_its_budget(name, capability, no_gpu, tmp_path, record_p
     kernel, arguments, most_registers, most_shared = KERNELS[name]
     no_gpu(capability)
     ptx = ptx_of(kernel, arguments, capability)
-    if not name.startswith("sigma"):  # which does one sum a step, and waits for memory
+    if not name.startswith("sigma"):  # which do one or two sums a step, and wait for memory
         assert ".f64" not in ptx, "double precision runs at 1/32 of the speed or less on most GPUs"
     assert not re.search(r"\bcall\b", ptx), "a step was not inlined"
     assert "__local_depot" not in ptx, "an array is not in registers"

@@ -6,9 +6,25 @@ Their arithmetic is that of floating point: a sum in float64 rounded to float32 
 import numpy as np
 import torch
 
-__all__ = ["delta", "delta_model", "sigma"]
+__all__ = ["ACTIVATIONS", "LINES", "delta", "delta_model", "sigma", "sigma_delta"]
 
 LARGEST = 2**23 - 1  # of the 24 bits that a message has
+# float32 in, float32 out; NaN stays
+ACTIVATIONS = {
+    "identity": lambda x: x,
+    "relu": lambda x: np.maximum(x, np.float32(0)),
+    "relu6": lambda x: np.clip(x, np.float32(0), np.float32(6)),
+    "hardtanh": lambda x: np.clip(x, np.float32(-1), np.float32(1)),
+    "leaky_relu": lambda x: np.where(x > 0, x, x * np.float32(0.01)),
+}
+# the kernel's way to say the same: smallest value, largest one (NaN: none), slope below the smallest
+LINES = {
+    "identity": (np.nan, np.nan, 0.0),
+    "relu": (0.0, np.nan, 0.0),
+    "relu6": (0.0, 6.0, 0.0),
+    "hardtanh": (-1.0, 1.0, 0.0),
+    "leaky_relu": (0.0, np.nan, 0.01),
+}
 
 
 def sigma(x, state=0.0):
@@ -53,6 +69,17 @@ def delta(x, threshold, states, scale, cumulative=False, carry=False):
         last = arrived
         message[:, t], difference[:, t] = rounded, d
     return message, difference, np.stack([last, residual, error])
+
+
+def sigma_delta(x, activation, bias, threshold, start, states, scale, cumulative=False, carry=False):
+    """The sum, a bias (rows,), an activation by its name and the encoder in a row: what ``delta`` gives, and the sums.
+
+    ``start`` is the sum before the first step.
+    """
+    totals, end = sigma(x, start)
+    with np.errstate(invalid="ignore", over="ignore"):
+        activated = ACTIVATIONS[activation](totals + np.asarray(bias, np.float32)[:, None])
+    return *delta(activated, threshold, states, scale, cumulative, carry), end
 
 
 def delta_model(x, threshold, start, message, difference, tau, rho):

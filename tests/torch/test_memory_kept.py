@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lavadl_lite.kernels import memory
-from lavadl_lite.slayer.neuron import adrf, adrf_iz, alif, cuba, rf, rf_iz
+from lavadl_lite.slayer import axon, dendrite
+from lavadl_lite.slayer.neuron import adrf, adrf_iz, alif, cuba, rf, rf_iz, sigma_delta
 from tests.contracts.families import make_neuron
 
 ROWS = (4, 48)  # samples, channels
@@ -62,6 +63,29 @@ def test_a_complex_neuron_keeps_its_inputs(neuron, steps):
     assert 4 * size <= kept <= 4 * size + 0.125 * size + 24 * ROWS[0] * ROWS[1]
     y.sum().backward()
     assert all(x.grad is not None for x in inputs)
+
+
+@pytest.mark.parametrize("steps", [64, 65, 100, 300])
+@pytest.mark.parametrize("cumulative", [False, True], ids=["single", "cumulative"])
+@pytest.mark.parametrize("bias", [False, True], ids=["plain", "bias"])
+def test_a_sigma_delta_neuron_keeps_its_input_and_a_quarter_byte_per_element(steps, cumulative, bias):
+    neuron = sigma_delta.Neuron(0.1, torch.relu, cum_error=cumulative, shared_param=False, requires_grad=True)
+    if bias:
+        neuron.set_bias(torch.randn(ROWS[1]))
+    x = torch.randn(*ROWS, steps, requires_grad=True)
+    y, kept = kept_bytes(neuron, x)
+    assert 4 * x.numel() <= kept <= 4 * x.numel() + 0.25 * x.numel()
+    y.sum().backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_an_encoder_keeps_its_input_to_learn_its_threshold_and_a_decoder_nothing(learnt):
+    x = torch.randn(*ROWS, 100, requires_grad=True)
+    _, kept = kept_bytes(axon.Delta(0.1, requires_grad=learnt), x)
+    assert kept == (4 * x.numel() if learnt else 0)
+    _, kept = kept_bytes(dendrite.Sigma(), x)
+    assert kept == 0
 
 
 def test_nothing_is_kept_without_a_gradient():

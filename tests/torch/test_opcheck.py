@@ -15,6 +15,7 @@ from lavadl_lite.slayer.neuron.dynamics import (
     resonate,
     resonator,
     sigma,
+    sigma_delta,
 )
 
 delay = importlib.import_module("lavadl_lite.slayer.axon.delay")  # by its name the package offers the function
@@ -28,6 +29,7 @@ OPS = {
     "shift": delay._shift,
     "sigma": sigma._sigma,
     "delta": delta._delta,
+    "sigma_delta": sigma_delta._sigma_delta,
 }
 WITHOUT_GRADIENT = {"adaptive_threshold": adaptive_threshold._adaptive_threshold}
 SHAPES = [(2, 3, 70), (1, 17, 64), (4, 1), (0, 3, 5), (2, 3, 0)]
@@ -73,6 +75,13 @@ def forward_inputs(name, shape, grad):
         for states in (NONE, values(3, *rows, grad=False)):
             yield x, values(*rows, grad=False).abs().requires_grad_(grad), states, 64, True, False, 0.7, 1.5
             yield x, values(*rows, grad=False).abs(), states, 64, False, True, 0.7, 1.5
+    elif name == "sigma_delta":
+        levels = values(*rows, grad=False).abs()
+        numbers = 64, 0.0, 6.0, 0.0
+        yield x, NONE, levels, NONE.double(), NONE, *numbers, False, True, 0.7, 1.5, False, grad
+        states = values(*rows, grad=False).double(), values(3, *rows, grad=False)
+        learnt = values(*rows, grad=grad), levels.clone().requires_grad_(grad)
+        yield x, *learnt, *states, *numbers, True, False, 0.7, 1.5, grad, grad
     else:
         numbers = 4096, 5000, 1.0, 0.1, 1.2
         for states in ((NONE, NONE), (values(*rows, grad=False), values(*rows, grad=False))):
@@ -114,6 +123,13 @@ def backward_inputs(name, shape):
         for states in (NONE, values(3, *rows, grad=False)):
             yield grad, x, decay + 1, states, 64, True, False, 0.7, 1.5
             yield grad, NONE, decay + 1, states, 64, False, True, 0.7, 1.5
+    elif name == "sigma_delta":
+        for cumulative in (False, True):
+            kept = sigma_delta._kept(x, cumulative, keep=True)
+            kept = [k.zero_() for k in kept]
+            bias, states = (state, (state.double(), values(3, *rows, grad=False))) if cumulative else (NONE, None)
+            states = states or (NONE.double(), NONE)
+            yield grad, x, *kept, bias, decay + 1, *states, 64, 0.0, 6.0, 0.0, cumulative, False, 0.7, 1.5, cumulative
     else:
         kept = torch.zeros(kernel.checkpoints(state.numel(), shape[-1]), dtype=torch.int32)
         for states in ((NONE, NONE), (state, state)):

@@ -52,7 +52,8 @@ class Neuron(AbstractIntegrator):
         a[t] &= f(\mathrm{norm}(\sigma[t]) + b) \\
         y &= \mathrm{Delta}(a)
 
-    See :class:`~lavadl_lite.slayer.dendrite.Sigma` and :class:`~lavadl_lite.slayer.axon.Delta` for the two ends.
+    See :class:`~lavadl_lite.slayer.dendrite.Sigma` and :class:`~lavadl_lite.slayer.axon.Delta` for the two ends.  All
+    runs in one pass without a norm and with an activation function of :func:`~.dynamics.sigma_delta.line_of`.
 
     Parameters
     ----------
@@ -301,8 +302,10 @@ class Neuron(AbstractIntegrator):
         return sigma_delta.line_of(self.activation)
 
     def _fused(self, x: Tensor, line: sigma_delta.Line) -> Tensor:
-        encoder, states = self.delta, ()
-        encoder.clamp()
+        encoder = self.delta
+        states: tuple[Tensor, ...] = ()
+        if not self.requires_grad:  # else it has been clamped
+            encoder.clamp()
         if encoder.persistent_state:
             for part in (self.sigma, encoder):
                 part.fit_states(x.shape[:-1])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -118,6 +119,128 @@ def test_gradients_equal_float64_autograd(name, shared, cumulative, bias):
     for a, b in zip(ours, leaves, strict=True):
         assert a.grad.shape == a.shape
         assert float((a.grad - b.grad).abs().max() / b.grad.abs().max()) < 1e-5
+
+
+# -------------------------------------------------------------------------------------------------------------- fused
+FUSED = {
+    "identity": torch.nn.Identity(),
+    "relu": F.relu,
+    "torch.relu": torch.relu,
+    "ReLU": torch.nn.ReLU(),
+    "ReLU in place": torch.nn.ReLU(inplace=True),
+    "relu6": F.relu6,
+    "ReLU6": torch.nn.ReLU6(),
+    "hardtanh": F.hardtanh,
+    "Hardtanh": torch.nn.Hardtanh(-0.3, 0.7),
+    "leaky_relu": F.leaky_relu,
+    "LeakyReLU": torch.nn.LeakyReLU(0.3),
+}
+
+
+@settings(max_examples=300)
+@given(
+    strategies.shapes(), st.sampled_from(list(FUSED)), st.booleans(), st.booleans(), st.booleans(), st.booleans(),
+    st.sampled_from([None, "one", "channels", "neurons"]), st.sampled_from(list(strategies.LAYOUTS)), st.data(),
+)  # fmt: skip
+def test_the_fused_pass_gives_the_bits_of_separate_ones(
+    shape, name, cumulative, carry, shared, persistent, bias, layout, data
+):
+    """What is wrapped is no known function: it runs in separate passes."""
+    rng = data.draw(strategies.generators())
+    x = data.draw(strategies.inputs(shape, 4096))
+    weight = torch.from_numpy(rng.normal(size=shape).astype(np.float32))
+    sizes = {"one": (1,), "channels": shape[1:2], "neurons": shape[1:-1]}
+    offset = None if bias is None else torch.from_numpy(rng.normal(size=sizes[bias]).astype(np.float32))
+    results = []
+    for activation in (FUSED[name], partial(FUSED[name])):
+        layer = Neuron(
+            0.3, activation, cum_error=cumulative, carry_rounding=carry, shared_param=shared,
+            persistent_state=persistent, requires_grad=True,
+        )  # fmt: skip
+        if offset is not None:
+            layer.set_bias(offset)
+        leaf = strategies.laid_out(x, layout).requires_grad_()
+        chunks = [layer(part) for part in leaf.split([shape[-1] // 3, shape[-1] - shape[-1] // 3], -1)]
+        y = torch.cat(chunks, -1) if persistent else layer(leaf)
+        (y * weight).sum().backward()
+        held = [*layer.sigma.buffers(), *layer.delta.buffers()]
+        results.append((y, [leaf.grad, *held], [p.grad for p in layer.parameters() if p.grad is not None]))
+    (y, exact, sums), (truth, exact_truth, sums_truth) = results
+    assert torch.equal(y, truth)
+    if np.isfinite(x).all():  # else sums are not a number
+        for a, b in zip(exact, exact_truth, strict=True):
+            assert torch.equal(a, b)
+        for a, b in zip(sums, sums_truth, strict=True):
+            # the same terms, of at most 4 weights each, in another order
+            torch.testing.assert_close(a, b, rtol=0, atol=4e-6 * float(weight.abs().sum()))
+
+
+def passes(layer, x):
+    """Names of the operators in the graph of a forward."""
+    names, waiting = set(), [layer(x.requires_grad_()).grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None:
+            names.add(node.name())
+            waiting += [child for child, _ in node.next_functions]
+    return {name.removesuffix("Backward") for name in names if "igma" in name or "elta" in name}
+
+
+class Shifted(torch.nn.ReLU):
+    def forward(self, input):
+        return super().forward(input) + 1
+
+
+@pytest.mark.parametrize(
+    ("fused", "activation", "options"),
+    [(True, activation, {}) for activation in FUSED.values()]
+    + [
+        (True, F.relu, {"persistent_state": True, "cum_error": True, "dropout": Dropout(0.1)}),
+        (False, torch.tanh, {}),
+        (False, partial(F.relu), {}),
+        (False, Shifted(), {}),
+        (False, torch.nn.LeakyReLU(0.0), {}),
+        (False, F.relu, {"norm": MeanOnlyBatchNorm}),
+    ],
+)
+def test_what_runs_in_one_pass(fused, activation, options):
+    found = passes(Neuron(0.1, activation, requires_grad=True, **options), torch.randn(2, 3, 20))
+    assert found == ({"Sigma_delta"} if fused else {"Sigma", "Delta"})
+
+
+@pytest.mark.parametrize("part", ["sigma", "delta", "activation"])
+@pytest.mark.parametrize("hook", ["forward_hook", "forward_pre_hook", "full_backward_hook"])
+def test_hooks_of_the_parts_are_called(part, hook):
+    calls = []
+    layer, x = Neuron(0.1, torch.nn.ReLU()), torch.randn(2, 3, 20, requires_grad=True)
+    truth = layer(x)
+    handle = getattr(getattr(layer, part), f"register_{hook}")(lambda *_: calls.append(1))
+    y = layer(x)
+    y.sum().backward()
+    assert calls == [1]
+    assert torch.equal(y, truth)
+    handle.remove()
+    layer(x).sum().backward()
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_it_compiles_to_the_numbers_of_eager_mode(persistent, bias):
+    results = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        layer, x = Neuron(0.1, F.relu, requires_grad=True, persistent_state=persistent), torch.randn(2, 3, 100)
+        if bias:
+            layer.set_bias(torch.randn(3))
+        layer.materialize((3,))
+        run = torch.compile(layer, fullgraph=True, backend="aot_eager") if compiled else layer
+        x.requires_grad_()
+        y = [run(x), run(x)]
+        sum(y).square().sum().backward()
+        results.append((*y, x.grad, layer.threshold.grad, layer.bias.grad))
+    for a, b in zip(*results, strict=True):
+        assert (a is None and b is None) or torch.equal(a, b)
 
 
 # -------------------------------------------------------------------------------------------------------------- bias
@@ -296,13 +419,6 @@ def test_nothing_in_nothing_out(shape, persistent):
         y = layer(x)
         y.sum().backward()
         assert y.shape == x.grad.shape == shape
-
-
-def test_it_compiles_in_one_graph():
-    layer, x = Neuron(0.1, F.relu, requires_grad=True), torch.randn(2, 3, 40)
-    layer.materialize((3,))
-    truth = layer(x)
-    assert torch.equal(torch.compile(layer, fullgraph=True, backend="aot_eager")(x), truth)
 
 
 @pytest.mark.parametrize(

@@ -46,16 +46,16 @@ def line_of(activation: Callable[[Tensor], Tensor]) -> Line | None:
     """
     if not isinstance(activation, torch.nn.Module):
         return next((line for function, line in _FUNCTIONS if function is activation), None)
-    kind = type(activation)  # exactly: what inherits may compute something else
     if hooked(activation):
         return None
-    if kind is torch.nn.Identity:
+    # exactly these: what inherits from them may compute something else
+    if type(activation) is torch.nn.Identity:
         return _IDENTITY
-    if kind is torch.nn.ReLU:
+    if type(activation) is torch.nn.ReLU:
         return _RELU
-    if kind is torch.nn.ReLU6 or kind is torch.nn.Hardtanh:
+    if type(activation) is torch.nn.ReLU6 or type(activation) is torch.nn.Hardtanh:
         return float(activation.min_val), float(activation.max_val), 0.0
-    if kind is torch.nn.LeakyReLU and activation.negative_slope:
+    if type(activation) is torch.nn.LeakyReLU and activation.negative_slope:
         return 0.0, _NONE, float(activation.negative_slope)
     return None
 

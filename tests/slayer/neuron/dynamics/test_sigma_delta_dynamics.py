@@ -1,4 +1,4 @@
-"""Sums and differences as torch functions: any shape, any layout, any state; gradients of the stated model."""
+"""Sums and differences, apart and in one pass: any shape, any layout, any state; gradients of the stated model."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lavadl_lite.errors import ParameterError, ShapeError
 from lavadl_lite.slayer.neuron.dynamics import delta, sigma
+from lavadl_lite.slayer.neuron.dynamics import sigma_delta as fused
 from tests import strategies
 from tests.reference import sigma_delta
 
@@ -130,18 +131,86 @@ def test_a_lower_threshold_is_asked_for_where_more_should_be_sent():
         assert g.sign().item() == direction
 
 
+# --------------------------------------------------------------------------------------------------------- in one pass
+@settings(max_examples=300)
+@given(
+    strategies.shapes(), LAYOUTS, KINDS, st.none() | KINDS, st.none() | KINDS, strategies.scales(), st.booleans(),
+    st.booleans(), st.sampled_from(list(sigma_delta.LINES)), strategies.generators(), st.data(),
+)  # fmt: skip
+def test_messages_of_one_pass_equal_the_reference(
+    shape, layout, kind, bias_kind, state_kind, scale, cumulative, carry, name, rng, data
+):
+    x = data.draw(strategies.inputs(shape, scale))
+    threshold = rng.uniform(0.01, 2, parameter_shape(kind, shape)).astype(np.float32)
+    bias = normal(rng, (1,) if bias_kind is None else parameter_shape(bias_kind, shape))
+    states = [normal(rng, (1,) if state_kind is None else parameter_shape(state_kind, shape)) for _ in range(4)]
+    given = {} if state_kind is None else dict(zip(STATES, map(torch.from_numpy, states), strict=True))
+    y, *end = fused.messages(
+        strategies.laid_out(x, layout), torch.from_numpy(threshold), scale, sigma_delta.LINES[name], 1, 1, cumulative,
+        carry, None if bias_kind is None else torch.from_numpy(bias), **given,
+    )  # fmt: skip
+    start, *held = (as_rows(np.zeros_like(s) if state_kind is None else s, shape) for s in states)
+    truth, _, last, total = sigma_delta.sigma_delta(
+        rows_of(x), name, as_rows(np.zeros_like(bias) if bias_kind is None else bias, shape),
+        as_rows(threshold, shape), start, np.stack(held), scale, cumulative, carry,
+    )  # fmt: skip
+    np.testing.assert_array_equal(y.numpy(), truth.reshape(shape))
+    for found, expected in zip(end, (total, *last), strict=True):
+        if state_kind is None:
+            assert found.shape == (0,)
+        else:
+            np.testing.assert_array_equal(found.numpy(), expected.reshape(shape[:-1]))
+
+
+STATES = "sum_state", "pre_state", "residual_state", "error_state"
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_one_state_alone_is_enough(name):
+    """The others are 0."""
+    x, line = torch.randn(2, 3, 40), sigma_delta.LINES["relu"]
+    zeros = {other: torch.zeros(1) for other in STATES}
+    start = {name: torch.tensor([0.3])}
+    y, *end = fused.messages(x, ONE / 8, 64, line, cum_error=True, **start)
+    z, *end_of_all = fused.messages(x, ONE / 8, 64, line, cum_error=True, **zeros | start)
+    assert torch.equal(y, z)
+    assert not torch.equal(y, fused.messages(x, ONE / 8, 64, line, cum_error=True)[0])
+    for a, b in zip(end, end_of_all, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_states_carry_no_gradient():
+    x, state = torch.randn(2, 3, 40), torch.ones(1, requires_grad=True)
+    y, *end = fused.messages(x, ONE, 64, sigma_delta.LINES["relu"], sum_state=state, error_state=state)
+    assert not any(v.requires_grad for v in (y, *end))
+
+
+def test_known_activations():
+    functional = torch.nn.functional
+    for name, line in sigma_delta.LINES.items():
+        for activation in (getattr(functional, name, None), getattr(torch, name, None)):
+            if activation is not None:
+                np.testing.assert_equal(fused.line_of(activation), line)
+    np.testing.assert_equal(fused.line_of(torch.nn.LeakyReLU(-0.5)), (0.0, np.nan, -0.5))
+    for other in (torch.tanh, torch.neg, torch.Tensor.abs, len, torch.nn.Tanh(), torch.nn.Sequential()):
+        assert fused.line_of(other) is None
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_types_are_computed_in_float32_and_returned_in_their_own(dtype):
     x, threshold = torch.randn(2, 3, 40).to(dtype), torch.tensor([0.25])
     y = delta.dynamics(x, threshold, 64)[0]
     assert y.dtype == dtype
     assert torch.equal(y, delta.dynamics(x.float(), threshold, 64)[0].to(dtype))
+    y = fused.messages(x, threshold, 64, sigma_delta.LINES["relu"])[0]
+    assert y.dtype == dtype
+    assert torch.equal(y, fused.messages(x.float(), threshold, 64, sigma_delta.LINES["relu"])[0].to(dtype))
     y = sigma.dynamics(x)[0]
     assert y.dtype == dtype
     assert torch.equal(y, sigma.dynamics(x.float())[0].to(dtype))
 
 
-ONE = torch.ones(1)
+ONE, RELU = torch.ones(1), sigma_delta.LINES["relu"]
 
 
 @pytest.mark.parametrize(
@@ -158,6 +227,23 @@ ONE = torch.ones(1)
             ShapeError,
             "expected error_state of shape",
             lambda: delta.dynamics(torch.ones(2, 3), ONE, 64, error_state=torch.ones(7)),
+        ),
+        (
+            ParameterError,
+            r"floating-point type, got torch\.int64",
+            lambda: fused.messages(torch.ones(2, 3).long(), ONE, 64, RELU),
+        ),
+        (ParameterError, "scale to be a power of two", lambda: fused.messages(torch.ones(2, 3), ONE, 10, RELU)),
+        (ParameterError, "tau_grad above 0, got -1", lambda: fused.messages(torch.ones(2, 3), ONE, 64, RELU, -1)),
+        (
+            ShapeError,
+            "expected bias of shape",
+            lambda: fused.messages(torch.ones(2, 3), ONE, 64, RELU, bias=torch.ones(7)),
+        ),
+        (
+            ShapeError,
+            "expected sum_state of shape",
+            lambda: fused.messages(torch.ones(2, 3), ONE, 64, RELU, sum_state=torch.ones(7)),
         ),
     ],
 )
