@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lavadl_lite.slayer import axon, dendrite
 from lavadl_lite.slayer.neuron import FAMILIES
 
 __all__ = [
@@ -20,9 +21,13 @@ __all__ = [
     "block_cases",
     "block_module",
     "make_neuron",
+    "parameter_fields",
+    "parameter_names",
     "run",
     "snapshot",
     "spikes",
+    "state_names",
+    "variant",
 ]
 
 PARAMS = {
@@ -41,7 +46,7 @@ PARAMS = {
         "threshold": 1, "threshold_step": 0.25, "period": 8, "decay": 0.1, "threshold_decay": 0.2,
         "refractory_decay": 0.5,
     },
-    "SDNN": {"threshold": 0.25, "activation": torch.relu},
+    "SDNN": {"threshold": 2.5, "activation": torch.relu},
 }  # fmt: skip
 PER_CHANNEL = {
     "CUBA": {"current_decay": (0.1, 0.4), "voltage_decay": (0.05, 0.3), "shared_param": False},
@@ -60,6 +65,7 @@ PER_CHANNEL = {
         }
         for name in ("ADRF_PHASE", "ADRF_IZHIKEVICH")
     },
+    "SDNN": {"shared_param": False},
 }  # fmt: skip
 
 
@@ -74,6 +80,27 @@ def params(neuron, per_channel=False, **options):
 
 def make_neuron(neuron, per_channel=False, **options):
     return neuron(**params(neuron, per_channel, **options))
+
+
+def parameter_fields(neuron):
+    """Names of the parameters that may differ from channel to channel, each with its name on the device."""
+    return {decay.name: decay.field for decay in neuron.decays} or {"delta.threshold": "vThMant"}
+
+
+def parameter_names(neuron):
+    """Names of all parameters."""
+    return set(parameter_fields(neuron)) | ({"bias"} if hasattr(neuron, "set_bias") else set())
+
+
+def state_names(neuron):
+    """Names of the buffers that hold states."""
+    parts = {"sigma": dendrite.Sigma.states, "delta": axon.Delta.states} if not neuron.decays else {}
+    return {state.name for state in neuron.states} | {f"{part}.{name}" for part in parts for name in parts[part]}
+
+
+def variant(neuron, on):
+    """An option of the family that changes what is sent."""
+    return {"graded_spike" if neuron.decays else "cum_error": on}
 
 
 def spikes(*shape, rate=0.4, seed=0):

@@ -12,19 +12,38 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lavadl_lite.errors import ParameterError
+from lavadl_lite.errors import ParameterError, ShapeError
 from lavadl_lite.slayer import neuron as neurons
 from lavadl_lite.slayer.neuron import Dropout
 from lavadl_lite.slayer.neuron.norm import MeanOnlyBatchNorm, WgtScaleBatchNorm
 from lavadl_lite.slayer.spike import surrogate
 from tests import strategies
-from tests.contracts.families import WITH_DECAYS, family_id, make_neuron, params, run, snapshot, spikes
+from tests.contracts.families import (
+    FAMILIES,
+    WITH_DECAYS,
+    family_id,
+    make_neuron,
+    parameter_fields,
+    parameter_names,
+    params,
+    run,
+    snapshot,
+    spikes,
+    state_names,
+    variant,
+)
 
-pytestmark = pytest.mark.parametrize("neuron", WITH_DECAYS, ids=family_id)
 NORMS = pytest.mark.parametrize("norm", [None, MeanOnlyBatchNorm, WgtScaleBatchNorm])
 WHEN = pytest.mark.parametrize("when", ["fresh", "materialized", "used"])
 PER_CHANNEL = pytest.mark.parametrize("per_channel", [False, True], ids=["shared", "per channel"])
 SPATIAL = (3, 2)
+
+
+def pytest_generate_tests(metafunc):
+    """``neuron`` is that of each family, ``spiking`` that of each one that spikes."""
+    for name, families in (("neuron", FAMILIES), ("spiking", WITH_DECAYS)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, families, ids=family_id)
 
 
 def at(layer, when):
@@ -75,7 +94,7 @@ def test_state_dict_round_trips(neuron, per_channel, when, norm, into):
             buffer.add_(0.5 * name.endswith("running_mean"))
     saved = layer.state_dict()
     other = at(make_neuron(neuron, per_channel, **options), into)
-    sizes = [getattr(other, d.name).shape == saved[d.name].shape for d in neuron.decays]
+    sizes = [other.get_parameter(name).shape == saved[name].shape for name in parameter_names(neuron)]
     if into != "fresh" and not all(sizes):
         with pytest.raises(RuntimeError, match="size mismatch"):
             other.load_state_dict(saved)
@@ -95,14 +114,14 @@ def test_a_layer_of_one_neuron_keeps_what_it_loads(neuron, per_channel):
     layer.materialize((1,))
     other.load_state_dict(layer.state_dict())
     call(other, spikes(2, 1, 5))
-    for decay in neuron.decays:
-        assert torch.equal(getattr(other, decay.name), getattr(layer, decay.name))
+    for name in parameter_names(neuron):
+        assert torch.equal(other.get_parameter(name), layer.get_parameter(name))
 
 
 def test_states_are_not_in_the_state_dict(neuron):
     layer = at(make_neuron(neuron, persistent_state=True), "used")
-    assert set(layer.state_dict()) == {decay.name for decay in neuron.decays}
-    assert {name for name, _ in layer.named_buffers()} == {state.name for state in neuron.states}
+    assert set(layer.state_dict()) == parameter_names(neuron)
+    assert {name for name, _ in layer.named_buffers()} == state_names(neuron)
 
 
 @PER_CHANNEL
@@ -113,13 +132,15 @@ def test_materialize_draws_what_the_first_forward_draws(neuron, per_channel):
     call(late, spikes(2, *SPATIAL, 5))
     assert early.shape == late.shape == SPATIAL
     assert early.num_neurons == late.num_neurons == 6
-    for decay in neuron.decays:
-        assert torch.equal(getattr(early, decay.name), getattr(late, decay.name))
+    for name in parameter_names(neuron):
+        assert torch.equal(early.get_parameter(name), late.get_parameter(name))
 
 
 def test_an_optimizer_made_after_materialize_trains_what_is_used(neuron):
     layer = make_neuron(neuron, per_channel=True, requires_grad=True)
     layer.materialize(SPATIAL)
+    if hasattr(layer, "set_bias"):
+        layer.set_bias(torch.zeros(3))
     optimizer = torch.optim.SGD(layer.parameters(), 1e3)
     before = [p.detach().clone() for p in layer.parameters()]
     call(layer, spikes(2, *SPATIAL, 30)).sum().backward()
@@ -132,7 +153,9 @@ def test_an_optimizer_made_after_materialize_trains_what_is_used(neuron):
 @given(shape=strategies.shapes(), per_channel=st.booleans(), graded=st.booleans(), data=st.data())
 def test_chunks_equal_the_whole(neuron, shape, per_channel, graded, data):
     x = torch.from_numpy(data.draw(strategies.inputs(shape)))
-    whole, chunked = (make_neuron(neuron, per_channel, graded_spike=graded, persistent_state=p) for p in (False, True))
+    whole, chunked = (
+        make_neuron(neuron, per_channel, persistent_state=p, **variant(neuron, graded)) for p in (False, True)
+    )
     lengths = data.draw(strategies.chunks(shape[-1]))
     torch.manual_seed(0)
     truth = run(whole, x)
@@ -152,8 +175,8 @@ def test_reset_state_begins_anew(neuron):
 @WHEN
 def test_reading_does_not_write(neuron, per_channel, when):
     layer = at(make_neuron(neuron, per_channel, persistent_state=True, requires_grad=True), when)
-    for decay in neuron.decays:
-        getattr(layer, decay.name).data.add_(0.3)  # reading must not round either
+    for name in parameter_names(neuron):
+        layer.get_parameter(name).data.add_(0.3)  # reading must not round either
     before = snapshot(layer)
     _ = layer.device_params, repr(layer), layer.state_dict()
     for name, _ in inspect.getmembers(type(layer), lambda m: isinstance(m, property)):
@@ -185,8 +208,8 @@ def test_device_params_are_plain_integers(neuron):
     for per_channel in (False, True):
         held = at(make_neuron(neuron, per_channel), "materialized").device_params
         assert held["type"] == neuron.type_name
-        for decay in neuron.decays:
-            value = np.asarray(held[decay.field])
+        for field in parameter_fields(neuron).values():
+            value = np.asarray(held[field])
             assert value.dtype == np.int64
             assert value.shape == ((3,) if per_channel else ())
             assert ((value >= 0) & (value <= 4096)).all()
@@ -213,15 +236,56 @@ def test_it_can_be_moved_and_cast(neuron):
         assert torch.equal(run(layer.float(), x), truth)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_types_are_computed_in_float32_and_returned_in_their_own(neuron, dtype):
+    x = torch.randn(2, *SPATIAL, 40).to(dtype).requires_grad_()
+    y = run(make_neuron(neuron), x)
+    assert y.dtype == dtype
+    assert torch.equal(y, run(make_neuron(neuron), x.detach().float()).to(dtype))
+    y.sum().backward()
+    assert x.grad.dtype == dtype
+
+
+# inside torch's own compiler
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:The .grad attribute of a Tensor:UserWarning"
+)
+def test_it_compiles_in_one_graph(neuron):
+    """With the numbers and gradients of eager mode."""
+    results = []
+    for compiled in (False, True):
+        layer = make_neuron(neuron, persistent_state=True, requires_grad=True)
+        layer.materialize(SPATIAL)
+        torch._dynamo.reset()
+        forward = torch.compile(layer, fullgraph=True, backend="aot_eager") if compiled else layer
+        x = spikes(2, *SPATIAL, 70).requires_grad_()
+        y = forward((x, 0.5 * x)) if layer.complex else forward(x)
+        (y * spikes(2, *SPATIAL, 70, seed=1)).sum().backward()
+        results.append([y, x.grad, *(p.grad for p in layer.parameters() if p.grad is not None), *layer.buffers()])
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_bad_input_is_refused(neuron):
+    layer = make_neuron(neuron)
+    with pytest.raises(ShapeError, match=r"expected an input \(N, C, \.\.\., T\), got shape \(2, 3\)"):
+        run(layer, torch.ones(2, 3))
+    with pytest.raises(ParameterError, match=r"floating-point type, got torch\.int64"):
+        layer((torch.ones(1, 3, 4).long(),) * 2 if layer.complex else torch.ones(1, 3, 4).long())
+    run(layer, torch.ones(1, 3, 4))
+    with pytest.raises(ShapeError, match=r"expected an input \(N, 3, T\), got shape \(1, 4, 4\)"):
+        run(layer, torch.ones(1, 4, 4))
+
+
 @pytest.mark.parametrize("graded", [False, True])
 @pytest.mark.parametrize("name", surrogate.KINDS)
-def test_named_surrogates_equal_the_same_ones_as_callables(neuron, name, graded):
+def test_named_surrogates_equal_the_same_ones_as_callables(spiking, name, graded):
     """A name runs inside the fused pass, a callable in separate ones; the same forward, the same gradients."""
     x = spikes(2, *SPATIAL, 150) - 0.3
-    options = {"tau_grad": 1 / neuron.surrogate.tau, "requires_grad": True, "graded_spike": graded}
+    options = {"tau_grad": 1 / spiking.surrogate.tau, "requires_grad": True, "graded_spike": graded}
     grads = []
     for shape in (name, partial(surrogate.bell, surrogate=name)):
-        layer, leaf = make_neuron(neuron, surrogate=shape, **options), x.clone().requires_grad_()
+        layer, leaf = make_neuron(spiking, surrogate=shape, **options), x.clone().requires_grad_()
         y = run(layer, leaf)
         learnt = [p for p in layer.parameters() if p.requires_grad]
         grads.append((y, *torch.autograd.grad((y * (x + 1)).sum(), (leaf, *learnt))))
@@ -233,25 +297,6 @@ def test_named_surrogates_equal_the_same_ones_as_callables(neuron, name, graded)
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
 
 
-def test_an_unknown_surrogate_is_refused(neuron):
+def test_an_unknown_surrogate_is_refused(spiking):
     with pytest.raises(ParameterError, match="surrogate"):
-        make_neuron(neuron, surrogate="sigmoid")
-
-
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:The .grad attribute of a Tensor:UserWarning"
-)
-def test_a_compiled_neuron_is_one_graph_with_the_numbers_of_eager_mode(neuron):
-    x = 2 * spikes(2, *SPATIAL, 70) - 0.3
-    found = []
-    for wrap in (lambda layer: layer, partial(torch.compile, backend="aot_eager", fullgraph=True)):
-        layer, leaf = at(make_neuron(neuron, requires_grad=True), "materialized"), x.clone().requires_grad_()
-        y = run(wrap(layer), leaf)
-        learnt = [p for p in layer.parameters() if p.requires_grad]
-        found.append((y.detach(), *torch.autograd.grad((y * (x + 1)).sum(), (leaf, *learnt), allow_unused=True)))
-    torch._dynamo.reset()
-    eager, compiled = found
-    assert eager[0].any()
-    assert eager[1].any()
-    for got, wanted in zip(compiled, eager, strict=True):
-        assert got is wanted is None or torch.equal(got, wanted)
+        make_neuron(spiking, surrogate="sigmoid")

@@ -12,7 +12,7 @@ from .... import kernels
 from ....errors import ParameterError
 from ....kernels.torch_op import torch_op
 
-__all__ = ["Line", "line_of", "messages"]
+__all__ = ["Line", "hooked", "line_of", "messages"]
 
 Line = tuple[float, float, float]
 
