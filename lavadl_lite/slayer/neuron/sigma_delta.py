@@ -291,12 +291,15 @@ class Neuron(AbstractIntegrator):
 
     def _line(self) -> sigma_delta.Line | None:
         """The activation function as the fused pass takes it; None where separate passes have to run."""
-        parts = self.sigma, self.delta
+        decoder, encoder = self.sigma, self.delta
         if (
             self.norm is not None
             or (self.bias_is_set and self.bias.dtype != torch.float32)
-            or parts[0].persistent_state != parts[1].persistent_state
-            or any(map(sigma_delta.hooked, parts))
+            or type(decoder) is not dendrite.Sigma
+            or type(encoder) is not axon.Delta
+            or decoder.persistent_state != encoder.persistent_state
+            or sigma_delta.hooked(decoder)
+            or sigma_delta.hooked(encoder)
         ):
             return None
         return sigma_delta.line_of(self.activation)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavadl_lite.errors import ParameterError, ShapeError
+from lavadl_lite.slayer import axon
 from lavadl_lite.slayer.neuron import Dropout
 from lavadl_lite.slayer.neuron.norm import MeanOnlyBatchNorm
 from lavadl_lite.slayer.neuron.sigma_delta import Neuron, neuron_params
@@ -206,6 +207,18 @@ class Shifted(torch.nn.ReLU):
 def test_what_runs_in_one_pass(fused, activation, options):
     found = passes(Neuron(0.1, activation, requires_grad=True, **options), torch.randn(2, 3, 20))
     assert found == ({"Sigma_delta"} if fused else {"Sigma", "Delta"})
+
+
+class Late(axon.Delta):
+    def forward(self, input):
+        return super().forward(input).roll(1, -1)
+
+
+def test_other_parts_are_used():
+    layer, x = Neuron(0.1, F.relu), torch.randn(2, 3, 20)
+    truth = layer(x).roll(1, -1)
+    layer.delta = Late(layer.threshold, layer.s_scale)
+    assert torch.equal(layer(x), truth)
 
 
 @pytest.mark.parametrize("part", ["sigma", "delta", "activation"])

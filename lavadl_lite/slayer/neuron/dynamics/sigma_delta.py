@@ -151,12 +151,14 @@ def _setup_context(ctx, inputs, output):
     x, bias, threshold, sums, states, *numbers = inputs
     _, *rest = output
     ctx.mark_non_differentiable(*rest)
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(x, *rest[:2], bias, threshold, sums, states)
     ctx.numbers = numbers[:-1]
 
 
 def _arguments_of_backward(ctx, grad, *_):
-    return (grad, *ctx.saved_tensors, *ctx.numbers)
+    x = ctx.saved_tensors[0]
+    return (torch.zeros_like(x) if grad is None else grad, *ctx.saved_tensors, *ctx.numbers)
 
 
 _sigma_delta = torch_op(
