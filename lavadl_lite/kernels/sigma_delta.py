@@ -1,8 +1,8 @@
 """The sigma-delta neuron in one pass: running sum, bias, activation function, delta encoder.
 
-Its steps are those of :mod:`.sigma` and :mod:`.delta`; the activation functions are lines with limits.  Forward writes
-the messages, and the states every 64 steps when a gradient is wanted; backward recomputes a tile from the input and
-runs it in reverse.
+Its steps are those of :mod:`lavadl_lite.kernels.sigma` and :mod:`lavadl_lite.kernels.delta`; the activation functions
+are lines with limits.  Forward writes the messages, and the states every 64 steps when a gradient is wanted; backward
+recomputes a tile from the input and runs it in reverse.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ class Neuron(AbstractIntegrator):
         y &= \mathrm{Delta}(a)
 
     See :class:`~lavadl_lite.slayer.dendrite.Sigma` and :class:`~lavadl_lite.slayer.axon.Delta` for the two ends.  All
-    runs in one pass without a norm and with an activation function of :func:`~.dynamics.sigma_delta.line_of`.
+    runs in one pass where there is no norm and the activation function is one that
+    :func:`~lavadl_lite.slayer.neuron.dynamics.sigma_delta.line_of` knows.
 
     Parameters
     ----------

@@ -181,8 +181,10 @@ def messages(
     residual_state: Tensor | None = None,
     error_state: Tensor | None = None,
 ) -> _Five:
-    r"""Messages of sigma-delta neurons, all time steps at once: what :func:`.sigma.dynamics`, the bias, the activation
-    function and :func:`.delta.dynamics` give one after the other, to the bit.
+    r"""Messages of sigma-delta neurons, all time steps at once.
+
+    They are, to the bit, what :func:`~lavadl_lite.slayer.neuron.dynamics.sigma.dynamics`, the bias, the activation
+    function and :func:`~lavadl_lite.slayer.neuron.dynamics.delta.dynamics` give one after the other.
 
     Parameters
     ----------
@@ -198,7 +200,7 @@ def messages(
     tau_grad, scale_grad : float
         Width (above 0) and height of the surrogate derivative by the threshold.
     cum_error, carry_rounding : bool
-        As for :func:`.delta.dynamics`.
+        As for :func:`~lavadl_lite.slayer.neuron.dynamics.delta.dynamics`.
     bias : Tensor, optional, shape as ``threshold``
         Added to the sum before the activation function.
     sum_state, pre_state, residual_state, error_state : Tensor, optional
