@@ -65,10 +65,10 @@ class _AbstractFeedback(AbstractBlock):
         return shape
 
     @staticmethod
-    def _checked(input: Tensor) -> Tensor:
+    def _sums(layer: Any, input: Tensor) -> Any:
         if input.dim() != 3:
-            raise ShapeError(f"expected an input (N, C, T), got shape {tuple(input.shape)}")
-        return input
+            raise ShapeError(f"expected an input (N, {layer.in_channels}, T), got shape {tuple(input.shape)}")
+        return layer(input)
 
     def _exported(self, layer: Any, feedback: dict[str, np.ndarray]) -> dict[str, Any]:
         (out,) = self._exported_shape()
@@ -153,10 +153,10 @@ class AbstractRecurrent(_AbstractFeedback):
         return tuple(part.flatten(1) for part in weight) if self.neuron.complex else weight.flatten(1)
 
     def forward(self, input: Tensor) -> Output:
-        return self._respond(self.input_synapse(self._checked(input)), self.feedback())
+        return self._respond(self._sums(self.input_synapse, input), self.feedback())
 
     def states(self, input: Tensor) -> dict[str, Tensor]:
-        return self._states(self.input_synapse(self._checked(input)), self.feedback())
+        return self._states(self._sums(self.input_synapse, input), self.feedback())
 
     def synaptic_operations(self, input: Tensor, output: Tensor) -> int:
         links = self.input_synapse.operations(self._events(input))
@@ -275,7 +275,7 @@ class AbstractKWTA(_AbstractFeedback):
 
     def _heard(self, input: Tensor) -> tuple[Any, Any]:
         """What comes from outside, and the matrices of the feedback."""
-        sums, feedback, bias = self.synapse(self._checked(input)), self.feedback(), self.bias
+        sums, feedback, bias = self._sums(self.synapse, input), self.feedback(), self.bias
         if self.neuron.complex:
             return (sums[0] + bias, sums[1] + bias), (feedback, feedback)
         return sums + bias, feedback
