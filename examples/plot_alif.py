@@ -10,7 +10,7 @@ input less and less.
 import matplotlib.pyplot as plt
 import torch
 
-from lavadl_lite import slayer
+from lavadl_lite import slayer, viz
 
 # %%
 # A constant input
@@ -46,21 +46,16 @@ spikes = neuron(x)
 #     \theta[t+1] = (1 - \alpha_\theta)\,(\theta[t] + \Delta\,s[t] - \theta_0) + \theta_0, \qquad
 #     r[t+1] = (1 - \alpha_r)\,(r[t] + 2\,\theta[t]\,s[t])
 
-blue, orange, grey = "#2f6db3", "#e0742b", "#8a8f98"
 figure, axes = plt.subplots(3, 1, figsize=(9, 5.5), sharex=True, height_ratios=(1, 4, 0.6), layout="constrained")
-axes[0].step(range(steps), x[0, 0].numpy(), where="post", color=grey)
-axes[0].set(ylabel="input")
-axes[1].step(range(steps), voltage[0, 0].numpy(), where="post", color=blue, label="voltage")
-axes[1].step(range(steps), threshold[0, 0].numpy(), where="post", color=orange, linestyle="--", label="threshold")
-axes[1].step(
-    range(steps), (threshold + refractory)[0, 0].numpy(), where="post", color=orange, label="with refractory state"
-)
-axes[1].set(ylabel="state", ylim=(-0.2, 5.3))
+viz.traces(x[0], axes[0], color=viz.GREY)
+axes[0].set(ylabel="input", xlabel="")
+viz.traces(voltage[0], axes[1], label="voltage")
+viz.traces(threshold[0], axes[1], color=viz.ORANGE, linestyle="--", label="threshold")
+viz.traces((threshold + refractory)[0], axes[1], color=viz.ORANGE, label="with refractory state")
+axes[1].set(xlabel="", ylim=(-0.2, 5.3))
 axes[1].legend(loc="upper left", ncols=3, frameon=False)
-axes[2].eventplot(spikes[0, 0].nonzero()[:, 0].tolist(), colors=orange, linelengths=0.7)
-axes[2].set(yticks=[1], yticklabels=["spikes"], xlabel="time step", xlim=(-1, steps))
-for axis in axes:
-    axis.spines[["top", "right"]].set_visible(False)
+viz.raster(spikes[0], axes[2], color=viz.ORANGE, linelengths=0.7)
+axes[2].set(yticks=[0], yticklabels=["spikes"], ylabel="")
 plt.show()
 
 # %%

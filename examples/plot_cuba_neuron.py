@@ -9,7 +9,7 @@ spike when its voltage passes the threshold. Here is one of them, at work and in
 import matplotlib.pyplot as plt
 import torch
 
-from lavadl_lite import slayer
+from lavadl_lite import slayer, viz
 
 # %%
 # Input and states
@@ -34,21 +34,18 @@ spikes = neuron(x)
 #     u[t] = (1 - \alpha_u)\,u[t-1] + x[t], \qquad v[t] = (1 - \alpha_v)\,v[t-1]\,(1 - s[t-1]) + u[t], \qquad
 #     s[t] = [v[t] > \vartheta]
 
-blue, orange, grey = "#2f6db3", "#e0742b", "#8a8f98"
 figure, axes = plt.subplots(4, 1, figsize=(9, 6.5), sharex=True, height_ratios=(1, 2, 3, 0.6), layout="constrained")
-axes[0].eventplot([row.nonzero()[:, 0].tolist() for row in arriving], colors=[blue, grey], linelengths=0.7)
-axes[0].set(yticks=[0, 1], yticklabels=["excites", "inhibits"], ylim=(1.6, -0.6))
-axes[1].step(range(steps), current[0, 0].numpy(), where="post", color=blue)
-axes[1].axhline(0, color=grey, linewidth=0.6)
+viz.raster(arriving, axes[0], color=[viz.BLUE, viz.GREY], linelengths=0.7)
+axes[0].set(yticks=[0, 1], yticklabels=["excites", "inhibits"], ylabel="")
+viz.traces(current[0], axes[1])
+axes[1].axhline(0, color=viz.GREY, linewidth=0.6)
 axes[1].set(ylabel="current")
-axes[2].step(range(steps), voltage[0, 0].numpy(), where="post", color=blue)
-axes[2].axhline(neuron.threshold, color=orange, linestyle="--", label="threshold")
-axes[2].set(ylabel="voltage")
-axes[2].legend(loc="lower right", frameon=False)
-axes[3].eventplot(spikes[0, 0].nonzero()[:, 0].tolist(), colors=orange, linelengths=0.7)
-axes[3].set(yticks=[1], yticklabels=["spikes"], xlabel="time step", xlim=(-1, steps))
-for axis in axes:
-    axis.spines[["top", "right"]].set_visible(False)
+viz.traces(voltage[0], axes[2], threshold=neuron.threshold)
+axes[2].set(ylabel="voltage, threshold")
+viz.raster(spikes[0], axes[3], color=viz.ORANGE, linelengths=0.7)
+axes[3].set(yticks=[0], yticklabels=["spikes"], ylabel="")
+for axis in axes[:-1]:
+    axis.set_xlabel("")
 plt.show()
 
 # %%

@@ -11,9 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from lavadl_lite import slayer
-
-blue, orange, grey = "#2f6db3", "#e0742b", "#8a8f98"
+from lavadl_lite import slayer, viz
 
 # %%
 # One tone, four answers
@@ -37,20 +35,20 @@ def draw(neuron, fires) -> None:
     parts = {"real part": real, "imaginary part": imag}
     top = 1.3 * max(curve.max() for curve in (real, imag, sum(adaptive, torch.zeros(1))))
     figure, axes = plt.subplots(3, 1, figsize=(9, 5), sharex=True, height_ratios=(1, 4, 0.6), layout="constrained")
-    axes[0].step(time, tone[0, 0], where="post", color=grey)
+    axes[0].step(time, tone[0, 0], where="post", color=viz.GREY)
     axes[0].set(ylabel="input")
     for name, part in parts.items():
-        axes[1].step(time, part, where="post", label=name, color=blue if name == fires else grey)
+        axes[1].step(time, part, where="post", label=name, color=viz.BLUE if name == fires else grey)
     if adaptive:
         threshold, refractory = adaptive
-        axes[1].step(time, threshold, where="post", color=orange, linestyle="--", label="threshold")
-        axes[1].step(time, threshold + refractory, where="post", color=orange, label="with refractory part")
+        axes[1].step(time, threshold, where="post", color=viz.ORANGE, linestyle="--", label="threshold")
+        axes[1].step(time, threshold + refractory, where="post", color=viz.ORANGE, label="with refractory part")
     else:
-        axes[1].axhline(neuron.threshold, color=orange, linestyle="--", label="threshold")
-    axes[1].plot(spikes, parts[fires][spikes], "o", markersize=4, color=orange)
+        axes[1].axhline(neuron.threshold, color=viz.ORANGE, linestyle="--", label="threshold")
+    axes[1].plot(spikes, parts[fires][spikes], "o", markersize=4, color=viz.ORANGE)
     axes[1].set(ylabel="state", ylim=(1.2 * min(real.min(), imag.min()), top))
     axes[1].legend(ncols=4, loc="upper left", frameon=False)
-    axes[2].eventplot(spikes.tolist(), colors=orange, linelengths=0.7)
+    axes[2].eventplot(spikes.tolist(), colors=viz.ORANGE, linelengths=0.7)
     axes[2].set(yticks=[1], yticklabels=["spikes"], xlabel="time step", xlim=(-1, steps))
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
@@ -101,8 +99,8 @@ spikes = bank((tone, torch.zeros(1, channels, steps)))[0]
 
 figure, axis = plt.subplots(figsize=(9, 4.5), layout="constrained")
 channel, time = spikes.nonzero().T
-axis.semilogy(time, bank.period[channel], "|", color=blue, label="spikes, at the channel's period")
-axis.semilogy(period, color=orange, linestyle="--", label="period of the tone")
+axis.semilogy(time, bank.period[channel], "|", color=viz.BLUE, label="spikes, at the channel's period")
+axis.semilogy(period, color=viz.ORANGE, linestyle="--", label="period of the tone")
 axis.set(xlabel="time step", ylabel="steps of a turn")
 axis.legend(frameon=False)
 axis.spines[["top", "right"]].set_visible(False)

@@ -9,7 +9,7 @@ reaches a threshold; a sigma decoder adds the changes up. A sigma-delta neuron h
 import matplotlib.pyplot as plt
 import torch
 
-from lavadl_lite import slayer
+from lavadl_lite import slayer, viz
 
 # %%
 # There and back
@@ -32,22 +32,21 @@ print(f"{count} messages for {steps} steps, at most {(back - x).abs().max():.3f}
 # %%
 # What is missing at the other end stays within the threshold:
 
-blue, orange, grey = "#2f6db3", "#e0742b", "#8a8f98"
 figure, axes = plt.subplots(3, 1, figsize=(9, 6.2), sharex=True, height_ratios=(3, 2, 2), layout="constrained")
-axes[0].plot(signal, color=grey, label="input")
-axes[0].step(range(steps), back[0, 0], where="post", color=blue, label="sum of the messages")
+axes[0].plot(signal, color=viz.GREY, label="input")
+axes[0].step(range(steps), back[0, 0], where="post", color=viz.BLUE, label="sum of the messages")
 axes[0].set(ylabel="signal")
 axes[0].legend(frameon=False)
 sent = messages[0, 0].nonzero()[:, 0]
-axes[1].vlines(sent, 0, messages[0, 0, sent], color=orange)
-axes[1].plot(sent, messages[0, 0, sent], "o", color=orange, markersize=3)
+axes[1].vlines(sent, 0, messages[0, 0, sent], color=viz.ORANGE)
+axes[1].plot(sent, messages[0, 0, sent], "o", color=viz.ORANGE, markersize=3)
 axes[1].set(ylabel="messages")
-axes[2].plot((x - back)[0, 0], color=blue)
+axes[2].plot((x - back)[0, 0], color=viz.BLUE)
 for level in (-0.15, 0.15):
-    axes[2].axhline(level, color=grey, linestyle="--", linewidth=0.8)
+    axes[2].axhline(level, color=viz.GREY, linestyle="--", linewidth=0.8)
 axes[2].set(ylabel="missing", xlabel="time step", xlim=(-1, steps))
 for axis in axes:
-    axis.axhline(0, color=grey, linewidth=0.6)
+    axis.axhline(0, color=viz.GREY, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
 plt.show()
 
@@ -60,7 +59,7 @@ plt.show()
 
 restless = torch.rand(1, 1, 2000)
 figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
-for carry, colour in ((False, orange), (True, blue)):
+for carry, colour in ((False, viz.ORANGE), (True, viz.BLUE)):
     encoder = slayer.axon.Delta(threshold=0.15, carry_rounding=carry)
     missing = restless - slayer.dendrite.Sigma()(encoder(restless).detach())
     axis.plot(missing[0, 0], color=colour, label=f"carry_rounding={carry}")

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from . import netx
+from . import netx, viz
 from .errors import ParameterError
 from .slayer import classifier, loss, utils
 from .slayer.block import cuba
@@ -125,7 +125,6 @@ def deploy(net: torch.nn.Module, path: Path, spikes: Tensor) -> np.ndarray:
 
 
 # --------------------------------------------------------------------------------------------------------- pictures
-BLUE, ORANGE, GREY = "#2f6db3", "#e0742b", "#8a8f98"
 
 
 def draw_learning(figure: Any, learnt: Learnt) -> None:
@@ -134,9 +133,9 @@ def draw_learning(figure: Any, learnt: Learnt) -> None:
     epochs = range(1, len(stats.training.loss_log) + 1)
     logs = {"loss": "loss_log", "accuracy": "accuracy_log"}
     for axes, (title, log) in zip(figure.subplots(1, 2), logs.items(), strict=True):
-        axes.plot(epochs, getattr(stats.training, log), color=GREY, label="training")
-        axes.plot(epochs, getattr(stats.validation, log), color=BLUE, label="validation")
-        axes.axvline(chosen, color=ORANGE, linestyle=":", label=f"chosen epoch {chosen}")
+        axes.plot(epochs, getattr(stats.training, log), color=viz.GREY, label="training")
+        axes.plot(epochs, getattr(stats.validation, log), color=viz.BLUE, label="validation")
+        axes.axvline(chosen, color=viz.ORANGE, linestyle=":", label=f"chosen epoch {chosen}")
         axes.set(title=title.capitalize(), xlabel="epoch", xlim=(1, max(chosen, len(epochs))))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
@@ -160,18 +159,17 @@ def draw_activity(figure: Any, net: torch.nn.Sequential, image: Tensor) -> None:
     left[0].set(xticks=[], yticks=[], title="digit")
     left[1].set_axis_off()
     left[2].set_axis_off()
-    left[3].barh(range(10), output[0].sum(-1).tolist(), color=BLUE)
+    left[3].barh(range(10), output[0].sum(-1).tolist(), color=viz.BLUE)
     left[3].set(yticks=range(0, 10, 3), ylim=(9.6, -0.6), xlabel="spikes")
 
     rasters = ("pixels", spikes, 1.4), ("hidden neurons", hidden, 2.5), ("outputs", output, 0.8)
     for axes, (title, raster, length) in zip(right[[0, 1, 3]], rasters, strict=True):
-        times = [train.nonzero()[:, 0].tolist() for train in raster[0]]
-        axes.eventplot(times, colors=BLUE, linelengths=length, linewidths=1.3)
-        axes.set(ylabel=title, ylim=(len(times) - 0.4, -0.6))
+        viz.raster(raster[0], axes, linelengths=length, linewidths=1.3)
+        axes.set(ylabel=title, xlabel="")
     trace = torch.stack([voltage[0, shown], voltage[0, shown] * ~fires[shown]], 1)  # a spike sets it to 0
-    right[2].plot(np.arange(STEPS).repeat(2), trace.flatten().numpy(), color=BLUE)
-    right[2].axhline(threshold, color=ORANGE, linestyle="--")
-    right[2].text(STEPS - 0.4, threshold, " threshold", color=ORANGE, va="center")
+    right[2].plot(np.arange(STEPS).repeat(2), trace.flatten().numpy(), color=viz.BLUE)
+    right[2].axhline(threshold, color=viz.ORANGE, linestyle="--")
+    right[2].text(STEPS - 0.4, threshold, " threshold", color=viz.ORANGE, va="center")
     right[2].set(ylabel=f"voltage of {shown}")
     right[3].set(xlabel="time step", yticks=range(0, 10, 3))
     for axes in right:
@@ -195,7 +193,7 @@ def draw_confusion(figure: Any, labels: Tensor, predicted: Tensor) -> None:
 def draw(folder: Path, net: torch.nn.Sequential, digits: Digits, learnt: Learnt, predicted: Tensor) -> bool:
     """Write all pictures into ``folder``, each whole or not at all; whether matplotlib is there to do it."""
     try:
-        from matplotlib.figure import Figure
+        Figure = viz.matplotlib("figure").Figure
     except ImportError:
         return False
     images, labels = digits.test

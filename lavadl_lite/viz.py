@@ -72,7 +72,7 @@ def raster(
     rows = _rows(spikes, "spikes")
     ax = _axes(ax)
     times = [row.nonzero()[0] * sampling_time for row in rows]
-    drawn: Any = ax.eventplot(times, colors=color, **style) if times else []
+    drawn: Any = ax.eventplot(times, lineoffsets=range(len(times)), colors=color, **style) if times else []
     ax.set(
         xlabel="time step" if sampling_time == 1 else "time",
         ylabel="neuron",

@@ -40,6 +40,11 @@ def test_raster_has_a_row_for_each_neuron(ax):
     assert ax.get_xlim() == (-0.25, 1.75)
 
 
+def test_raster_of_one_neuron_stands_where_it_is_seen(ax):
+    (row,) = viz.raster(np.ones(3), ax)
+    assert row.get_lineoffset() == 0
+
+
 def test_traces_with_spikes_and_a_threshold(ax):
     voltage = np.array([[0.0, 1, 0.5], [2, 0, 1]])
     curves = viz.traces(voltage, ax, threshold=1.5, spikes=voltage == 2, label="v")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import rivals
 import torch
 
@@ -195,6 +196,20 @@ def simulator(shape):
     return {OURS: lambda: integers.run(spikes), COPY: lambda: target.copy_(x)}
 
 
+def events(shape):
+    """Two million events in a tensor that is there already; the rival is NumPy's assignment to the same memory."""
+    rng = np.random.default_rng(0)
+    C, H, W, T = shape
+    columns = [rng.integers(0, n, 2_000_000) for n in (W, H, C)]
+    event = slayer.io.Event(*columns, np.sort(rng.uniform(0, T - 1, 2_000_000)))
+    filled, target = torch.from_numpy(np.full(shape, 0, np.float32)), torch.zeros(shape)
+    contenders = {OURS: lambda: event.fill_tensor(filled), LOOP: lambda: rivals.numpy_fill(event, filled.numpy())}
+    if rivals.lava_dl() is not None:
+        theirs = rivals.lava_dl().io.Event(*columns, event.t)
+        contenders[LAVA] = lambda: theirs.fill_tensor(filled)
+    return contenders | {COPY: lambda: target.copy_(filled)}
+
+
 def _both_ways(name, build, *shapes):
     ways = ((f"{name}, forward", False), (f"{name}, forward + backward", True))
     return [Case(way, shape, partial(build, backward=backward)) for shape in shapes for way, backward in ways]
@@ -211,6 +226,7 @@ CASES = [
     *_both_ways("delay", delay, LARGE, SMALL),
     Case("train step of cuba.Dense, 512 outputs", LARGE, partial(dense, outputs=512)),
     Case("train step of cuba.Dense, 128 outputs", (32, 64, 32), partial(dense, outputs=128)),
+    Case("2 million events to a tensor", (2, 260, 346, 300), events),
     Case("Simulator, 64-128-10", (32, 64, 32), simulator),
 ]
 

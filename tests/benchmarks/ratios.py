@@ -1,4 +1,4 @@
-"""Prints how fast the kernels are, as Markdown: against a copy, plain torch and, where it is installed, lava-dl.
+"""Prints how fast we are, as Markdown: against a copy, plain torch or NumPy and, where it is installed, lava-dl.
 
 Contenders of a case take turns, so that their ratio holds on a busy machine too; medians, with quartiles for ours.
 """
@@ -29,7 +29,16 @@ def plural(threads):
 
 def table(cases, threads, rounds):
     """One row a case."""
-    columns = ["size", "ms (quartiles)", "copy, ms", "copies", "plain torch, ms", "ratio", "lava-dl, ms", "ratio"]
+    columns = [
+        "size",
+        "ms (quartiles)",
+        "copy, ms",
+        "copies",
+        "plain torch or NumPy, ms",
+        "ratio",
+        "lava-dl, ms",
+        "ratio",
+    ]
     say(f"| {' | '.join([plural(threads), *columns])} |")
     say("|---|---|---|---|---|---|---|---|---|")
     for case in cases:

@@ -1,12 +1,13 @@
-"""What our kernels are compared with: loops in plain torch, and lava-dl where it is installed."""
+"""What our kernels are compared with: loops in plain torch, NumPy, and lava-dl where it is installed."""
 
 import functools
 import importlib
 import warnings
 
+import numpy as np
 import torch
 
-__all__ = ["cuba_loop", "delay_gather", "lava_dl", "leaky_loop"]
+__all__ = ["cuba_loop", "delay_gather", "lava_dl", "leaky_loop", "numpy_fill"]
 
 
 @functools.cache
@@ -65,3 +66,11 @@ def delay_gather(x, delay):
     shifted = torch.where(source >= 0, x.gather(-1, source.clamp(min=0).expand_as(x)), 0.0)
     difference = torch.nn.functional.pad(shifted.detach(), (1, -1)) - shifted.detach()
     return shifted + difference * (delay - delay.detach())[:, None]
+
+
+def numpy_fill(event, tensor):
+    """Events in an array: rounded, those outside left out, then one assignment by their indices."""
+    bins = np.rint(event.t).astype(np.int64)
+    places = event.c, event.y, event.x, bins
+    inside = np.logical_and.reduce([(at >= 0) & (at < size) for at, size in zip(places, tensor.shape, strict=True)])
+    tensor[tuple(at[inside] for at in places)] = 1
