@@ -101,7 +101,7 @@ figure = plt.figure(figsize=(9, 5.6), layout="constrained")
 upper, lower = figure.subfigures(2, 1, height_ratios=(3, 1))
 space = upper.add_subplot(projection="3d")
 space.scatter(event.t, event.x, SIDE - 1 - event.y, c=np.where(event.c == 1, viz.ORANGE, viz.BLUE), s=3)
-space.set(xlabel="ms", ylabel="x", zlabel="y", title="ON events orange, OFF events blue")
+space.set(xlabel="ms", ylabel="x", zlabel="height", title="ON events orange, OFF events blue")
 space.set_box_aspect((3, 1, 1), zoom=1.3)
 space.view_init(18, -65)
 for index, axes in enumerate(lower.subplots(1, 7)):
@@ -165,9 +165,12 @@ def after(epoch):
         best.update(epoch=epoch, weights=copy.deepcopy(net.state_dict()))
 
 
+threads = torch.get_num_threads()
+torch.set_num_threads(1)  # batches this small gain nothing from a second one
 batches = DataLoader(TensorDataset(*train), batch_size=32, shuffle=True)
 assistant.fit(batches, EPOCHS, DataLoader(TensorDataset(*valid), batch_size=128), on_epoch=after)
 net.load_state_dict(best["weights"])
+torch.set_num_threads(threads)
 
 demo.draw_learning(plt.figure(figsize=(9, 3.5), layout="constrained"), demo.Learnt(stats, best["epoch"], []))
 plt.show()

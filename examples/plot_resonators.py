@@ -38,7 +38,7 @@ def draw(neuron, fires) -> None:
     axes[0].step(time, tone[0, 0], where="post", color=viz.GREY)
     axes[0].set(ylabel="input")
     for name, part in parts.items():
-        axes[1].step(time, part, where="post", label=name, color=viz.BLUE if name == fires else grey)
+        axes[1].step(time, part, where="post", label=name, color=viz.BLUE if name == fires else viz.GREY)
     if adaptive:
         threshold, refractory = adaptive
         axes[1].step(time, threshold, where="post", color=viz.ORANGE, linestyle="--", label="threshold")

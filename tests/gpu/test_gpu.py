@@ -12,7 +12,7 @@ import torch
 
 from lavadl_lite import kernels
 from lavadl_lite.errors import DeviceError
-from lavadl_lite.slayer import axon
+from lavadl_lite.slayer import axon, io
 from lavadl_lite.slayer.neuron.dynamics import (
     adaptive_phase_th,
     adaptive_threshold,
@@ -344,3 +344,22 @@ def test_fraction_of_copy_bandwidth(shape, capsys, record_property):
     with capsys.disabled():
         print("\n".join(lines))
     assert torch.isfinite(ys[0]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("fractions", [False, True])
+def test_events_fill_a_tensor_on_the_gpu(dtype, fractions):
+    """The same cells; payloads are multiples of 1/4, whose sums are exact in any order."""
+    torch.manual_seed(0)
+    shape, count = (2, 20, 30, 40), 100_000
+    columns = [torch.randint(-1, size + 1, (count,)).numpy() for size in (30, 20, 2)]
+    times = (42 * torch.rand(count) - 1).numpy()
+    for payload in (None, torch.randint(1, 9, (count,)).numpy() / 4):
+        event = io.Event(*columns, times, payload)
+        if fractions:
+            event.x = event.x + 0.25
+        for mode in ("OR", "SUM"):
+            on_cpu, on_gpu = (torch.zeros(shape, dtype=dtype, device=device) for device in ("cpu", "cuda"))
+            assert event.fill_tensor(on_gpu, binning_mode=mode) is on_gpu
+            assert torch.equal(on_gpu.cpu(), event.fill_tensor(on_cpu, binning_mode=mode))
+            assert on_cpu.any()

@@ -15,6 +15,7 @@ from lavadl_lite.kernels import (
     alif,
     cuba,
     delta,
+    events,
     leaky,
     resonate,
     resonator,
@@ -34,9 +35,10 @@ if not PTXAS.exists():
 CAPABILITIES = [(7, 5), (8, 0), (9, 0)]  # Turing, Ampere, Hopper
 TILE = 32 * 33 * 4  # bytes
 
-# Per kernel: its arguments (f, i, d: arrays of float32, int32 and float64, s: float32, n: int64, b: bool), and its
-# budget of registers a lane and bytes of shared memory a warp.  A multiprocessor has 65536 registers, so 128 leave room
-# for 16 warps; it has 64 KiB of shared memory or more (Turing), so three tiles leave room for 5 warps (Hopper: 17).
+# Per kernel: its arguments (f, i, l, d: arrays of float32, int32, int64 and float64, s: float32, n: int64, b: bool),
+# and its budget of registers a lane and bytes of shared memory a warp.  A multiprocessor has 65536 registers, so 128
+# leave room for 16 warps; it has 64 KiB of shared memory or more (Turing), so three tiles leave room for 5 warps
+# (Hopper: 17).
 KERNELS = {
     "adaptive threshold": (adaptive_threshold.forward, "fffffffffnsnnn", 128, 2 * TILE),
     "alif forward": (alif.forward, "ffifffnnsnnssn", 168, TILE),  # twice the states: room for 12 warps
@@ -45,6 +47,8 @@ KERNELS = {
     "cuba backward": (cuba.backward, "ffifffffffnnsnsssbnn", 128, 3 * TILE),
     "delta forward": (delta.forward, "fffffnnsbbn", 136, TILE),  # room for 15 warps
     "delta backward": (delta.backward, "ffffffnnsbbssn", 128, 2 * TILE),
+    "events marked": (events.mark, "flllddnnnnnn", 96, 0),
+    "events added": (events.add, "dddddddnnnnnn", 96, 0),
     "leaky forward": (leaky.forward, "ffffnsnn", 128, TILE),
     "leaky backward": (leaky.backward, "fffffffnsnn", 128, 2 * TILE),
     "resonate forward": (resonate.forward, "fffifffnnsnnssbbn", 128, 2 * TILE),
@@ -79,7 +83,7 @@ def ptx_of(kernel, arguments, capability):
     from numba import cuda, types
 
     kinds = {"f": types.float32[::1], "i": types.int32[::1], "s": types.float32, "n": types.int64, "b": types.boolean}
-    kinds["d"] = types.float64[::1]
+    kinds |= {"d": types.float64[::1], "l": types.int64[::1]}
     function = kernel.cuda.function
     function.__globals__["cuda"] = cuda
     signature = types.void(*[kinds[letter] for letter in arguments])
@@ -110,7 +114,7 @@ def test_kernel_stays_in_its_budget(name, capability, no_gpu, tmp_path, record_p
     kernel, arguments, most_registers, most_shared = KERNELS[name]
     no_gpu(capability)
     ptx = ptx_of(kernel, arguments, capability)
-    if not name.startswith("sigma"):  # which do one or two sums a step, and wait for memory
+    if not name.startswith(("sigma", "events")):  # which do little for each number that they wait for
         assert ".f64" not in ptx, "double precision runs at 1/32 of the speed or less on most GPUs"
     assert not re.search(r"\bcall\b", ptx), "a step was not inlined"
     assert "__local_depot" not in ptx, "an array is not in registers"
