@@ -195,8 +195,8 @@ assert accuracy >= 0.95
 figure, axes = plt.subplots(3, 1, figsize=(9, 7), sharex=True, height_ratios=(3, 3, 1), layout="constrained")
 pixels = inputs[0].flatten(0, 2)
 viz.raster(pixels, axes[0], color=np.repeat([viz.BLUE, viz.ORANGE], SIDE * SIDE), linelengths=4)
-viz.raster(hidden[0], axes[1], linelengths=1.5)
-viz.raster(output[0], axes[2])
+viz.raster(hidden[0], axes[1], linelengths=3, linewidths=2)
+viz.raster(output[0], axes[2], linewidths=2)
 for axis, name in zip(axes, ("OFF, then ON pixels", "hidden neurons", "outputs"), strict=True):
     axis.set(ylabel=name, xlabel="")
 axes[2].set(xlabel="time in ms", yticks=range(0, 10, 3))
