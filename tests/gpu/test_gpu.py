@@ -12,7 +12,7 @@ import torch
 
 from lavadl_lite import kernels
 from lavadl_lite.errors import DeviceError
-from lavadl_lite.slayer import axon, io
+from lavadl_lite.slayer import axon, io, neuron
 from lavadl_lite.slayer.neuron.dynamics import (
     adaptive_phase_th,
     adaptive_threshold,
@@ -20,6 +20,7 @@ from lavadl_lite.slayer.neuron.dynamics import (
     cuba,
     delta,
     leaky_integrator,
+    recurrent,
     resonate,
     resonator,
     sigma,
@@ -129,6 +130,27 @@ def test_resonate_and_fire_equals_cpu(shape, phase, adaptive, graded):
         return resonate.spikes(*leaves[:4], *numbers, adaptation=(*leaves[4:], 0.25) if adaptive else None)[0]
 
     assert_same(run, [*inputs, *turn, *slow])
+
+
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("family", ["cuba", "alif", "rf", "rf_iz", "adrf", "adrf_iz"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 37, 100), (200, 16, 9), (2, 300, 20)])
+def test_feedback_equals_cpu(shape, family, graded):
+    """Weights that are quantised, and small enough for exact sums of graded spikes."""
+    arguments = [1.0, 0.25, 0.1] if family in ("cuba", "alif") else [1.0, 8, 0.1]
+    if family not in ("cuba", "rf", "rf_iz"):
+        arguments[1:1] = [0.25]
+        arguments += [0.2, 0.5]
+    made = getattr(neuron, family).Neuron(*arguments, graded_spike=graded, scale_grad=0.1)
+    parts = 1 + made.complex
+    x = [torch.randn(shape).mul(32).round().div(32).requires_grad_() for _ in range(parts)]
+    weights = [torch.randint(-2, 3, (shape[1], shape[1])).div(32).requires_grad_() for _ in range(parts)]
+
+    def run(*leaves):
+        given = (leaves[:parts], leaves[parts:]) if made.complex else leaves
+        return recurrent.spikes(made.to(leaves[0].device), *given)
+
+    assert_same(run, [*x, *weights])
 
 
 @pytest.mark.parametrize("phase", [False, True])

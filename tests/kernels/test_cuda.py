@@ -94,6 +94,14 @@ def test_launch_is_on_the_device_and_stream_of_the_tensors(monkeypatch, handle, 
     assert [type(a) for a in arguments[2:]] == [int, np.float32, bool, int]
 
 
+def test_a_block_may_have_other_rows_and_lanes(monkeypatch):
+    recorder = Recorder(monkeypatch)
+    x = Tensor("cuda:0", np.ones(3, np.float32))
+    launcher.cuda_kernel(body, rows=16, lanes=128)(x, rows=200 * 16)
+    [(_, configuration, _)] = recorder.events
+    assert configuration == (200, 128, 0)
+
+
 def test_no_rows_launch_nothing(monkeypatch):
     recorder = Recorder(monkeypatch)
     launcher.cuda_kernel(body)(Tensor("cuda:0", np.zeros((0, 3), np.float32)), rows=0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lavadl_lite import slayer
-from lavadl_lite.slayer.neuron.dynamics import leaky_integrator
+from lavadl_lite.slayer.neuron.dynamics import leaky_integrator, recurrent
 from tests.torch.networks import NEURON, gradients, spikes, two_blocks
 
 # inside torch's own compiler
@@ -81,6 +81,31 @@ def test_separate_integrators_compile():
         return block
 
     for got, want in zip(*(gradients(n, spikes(3, 6, 70)) for n in (compiled(network()), network())), strict=True):
+        assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize(("family", "persistent"), [("cuba", False), ("adrf", True)])
+def test_feedback_compiles(family, persistent):
+    """The whole time loop is one op of the graph."""
+    made = {"cuba": (1.0, 0.25, 0.1), "adrf": (0.5, 0.25, 8, 0.05, 0.2, 0.5)}[family]
+    network, twin = (
+        getattr(slayer.neuron, family).Neuron(*made, persistent_state=persistent, requires_grad=True) for _ in range(2)
+    )
+    generator = torch.Generator().manual_seed(0)
+    parts = 1 + network.complex
+    x = [torch.randn(3, 20, 30, generator=generator).requires_grad_() for _ in range(parts)]
+    weights = [(torch.randn(20, 20, generator=generator) / 8).requires_grad_() for _ in range(parts)]
+    arguments = (tuple(x), tuple(weights)) if network.complex else (x[0], weights[0])
+    network.materialize((20,))
+
+    def everything(function, neuron):
+        spikes = [function(neuron, *arguments) for _ in range(2)]
+        leaves = [*x, *weights, *(parameter for parameter in neuron.parameters() if parameter.requires_grad)]
+        return *spikes, *torch.autograd.grad(spikes[1].sum(), leaves)
+
+    wanted = everything(recurrent.spikes, twin)
+    assert wanted[0].any()
+    for got, want in zip(everything(compiled(recurrent.spikes), network), wanted, strict=True):
         assert torch.equal(got, want)
 
 

@@ -12,6 +12,7 @@ from lavadl_lite.slayer.neuron.dynamics import (
     cuba,
     delta,
     leaky_integrator,
+    recurrent,
     resonate,
     resonator,
     sigma,
@@ -24,6 +25,7 @@ OPS = {
     "alif": alif._alif,
     "cuba": cuba._cuba,
     "leaky": leaky_integrator._leaky,
+    "recurrent": recurrent._recurrent,
     "resonate": resonate._resonate,
     "resonator": resonator._resonator,
     "shift": delay._shift,
@@ -68,6 +70,13 @@ def forward_inputs(name, shape, grad):
             slow = decays(2, *rows, grad=False) if adaptive else NONE
             numbers = 4096, 5000, 1000, 1.0, 0.1, not adaptive, adaptive, True, 1, grad, adaptive
             yield x, values(*shape, grad=grad), *turn, slow, values(4, *rows, grad=False), *numbers
+    elif name == "recurrent":
+        N, T, P = shape[0], shape[-1], 16
+        for parts, adaptive in ((1, False), (2, True)):
+            slow = decays(2, P, grad=False) if adaptive else NONE
+            weights, held = values(parts, P, P, grad=grad), values(4 if adaptive else 2, N, P, grad=False)
+            numbers = 4096, 5000, 1000, 0.01, 0.001, 0.1, 0.2, adaptive, True, 1, grad, adaptive
+            yield values(parts, N, T, P, grad=grad), weights, decays(2, P, grad=grad), slow, held, held[0], *numbers
     elif name == "sigma":
         yield x, NONE.double(), False
         yield x, values(*rows, grad=False).double(), True
@@ -117,6 +126,14 @@ def backward_inputs(name, shape):
             kept = torch.zeros(kept, dtype=torch.int32)
             numbers = 4096, 5000, 1000, 1.0, 0.1, adaptive, adaptive, False, 0
             yield grad, x, -x, kept, decay, decay, slow, values(4, *rows, grad=False), *numbers
+    elif name == "recurrent":
+        N, T, P = shape[0], shape[-1], 16
+        for parts, adaptive in ((1, False), (2, True)):
+            slow = decays(2, P, grad=False) if adaptive else NONE
+            kept, held = values(N, T, 2 + adaptive, P, grad=False), values(4 if adaptive else 2, N, P, grad=False)
+            numbers = 4096, 5000, 0.01, 0.001, 0.1, 0.2, adaptive, False, 0
+            sent, weights = values(N, 1 + T, P, grad=False), values(parts, P, P, grad=False)
+            yield -sent, sent, kept, weights, decays(2, P, grad=False), slow, held, *numbers
     elif name == "sigma":
         yield (grad,)
     elif name == "delta":

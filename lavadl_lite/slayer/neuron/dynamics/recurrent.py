@@ -289,4 +289,4 @@ def _unrolled(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous
             part.persistent_state = persistent
         if not persistent:
             neuron.reset_state()
-    return torch.stack(sent[1:], -1) if sent[1:] else inputs[0]
+    return torch.stack(sent[1:], -1) if sent[1:] else inputs[0] + inputs[-1]
