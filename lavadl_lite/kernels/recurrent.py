@@ -18,7 +18,7 @@ from .alif import backward_step, integrate
 from .cpu import LANES, cpu_kernel, step
 from .cuba import spike_value, surrogate
 from .cuda import cuda, cuda_kernel
-from .feedback import add_lines, find, total
+from .feedback import add_lines, add_products, find, total
 from .fixed_point import DECAY_ONE, NEVER, to_factor, to_fixed, to_keep
 from .launch import Kernel
 from .resonator import rotate, rotate_back
@@ -184,64 +184,65 @@ def _forward_cpu(
 
 @cpu_kernel
 def _backward_cpu(
-    g_spikes, kept, g_x, g_decays, feedback, decays, initial, ints, floats, N, T, P, scale, base, rest, slope, offset,
+    g_spikes, kept, g_x, g_decays, feedback, decays, initial, floats, N, T, P, scale, base, rest, slope, offset,
     height_a, height_b, rotating, phase, adaptive, graded, kind, lo, hi,
 ):  # fmt: skip
     """Gradients ``g_x`` [parts, N, T + 1, P] of the inputs, 0 after the last step, and ``g_decays`` [2, N, P].
 
-    ``g_spikes`` is [N, 1 + T, P]; ``feedback`` [parts, P, P] a line for each neuron that receives; ``ints`` [N, P] and
-    ``floats`` [N, 5, P] are there to work with: gradients of the spike and of both parts, short sums for both decays.
+    ``g_spikes`` is [N, 1 + T, P]; ``feedback`` [parts, P, P] is a line for each neuron that receives; ``floats``
+    [N, 5, P] is there to work with: gradients of the spike and of both parts, short sums for both decays.  Samples go
+    side by side, for the sake of the product.
     """
     off, never, resting = repeat(np.float32(0)), repeat(np.float32(NEVER)), repeat(np.float32(rest))
     th_float = repeat(np.float32(base))
     per_decay = _PER_DECAY / scale if rotating else -_PER_DECAY / scale
-    lines = 3 if adaptive else 2
-    imag = N * (T + 1) * P
-    for n in range(lo // LANES, hi // LANES):
-        sums, places = n * 5 * P, n * P
+    lines, imag = 3 if adaptive else 2, N * (T + 1) * P
+    lo, hi = lo // LANES, hi // LANES
+    for n in range(lo, hi):
         for c in range(0, P, LANES):
-            store(g_x, (n * (T + 1) + T) * P + c, off)
+            at, to = (n * (T + 1) + T) * P + c, n * P + c
+            store(g_x, at, off)
             if rotating:
-                store(g_x, imag + (n * (T + 1) + T) * P + c, off)
-            store(g_decays, n * P + c, off)
-            store(g_decays, (N + n) * P + c, off)
-        for at in range(sums + P, sums + 5 * P, LANES):
-            store(floats, at, off)
-        for t in range(T - 1, -2, -1):
-            after = (n * (T + 1) + t + 1) * P
-            if t >= 0:
+                store(g_x, imag + at, off)
+            store(g_decays, to, off)
+            store(g_decays, N * P + to, off)
+            for k in range(1, 5):
+                store(floats, (n * 5 + k) * P + c, off)
+    for t in range(T - 1, -2, -1):
+        after = (t + 1) * P
+        if t >= 0:
+            for n in range(lo, hi):
                 for c in range(0, P, LANES):
-                    store(floats, sums + c, load(g_spikes, after + c))
-                count = find(g_x, after, ints, places, P)
-                add_lines(floats, sums, feedback, 0, g_x, after, ints, places, count, P)
-                if rotating:
-                    count = find(g_x, imag + after, ints, places, P)
-                    add_lines(floats, sums, feedback, P * P, g_x, imag + after, ints, places, count, P)
+                    store(floats, n * 5 * P + c, load(g_spikes, n * (T + 1) * P + after + c))
+            add_products(floats, 5 * P, feedback, 0, g_x, after, (T + 1) * P, lo, hi, P)
+            if rotating:
+                add_products(floats, 5 * P, feedback, P * P, g_x, imag + after, (T + 1) * P, lo, hi, P)
+        for n in range(lo, hi):
             for c in range(0, P, LANES):
-                at = sums + c
+                at, to = n * 5 * P + c, n * P + c
                 f_a, f_b = keep_factors(load(decays, c), load(decays, P + c), rotating)
-                g, level, a, b = off, never, off, off
+                g, level = off, never
                 if t >= 0:
                     source = (n * T + t) * lines * P + c
                     g, level, a, b = load(floats, at), th_float, load(kept, source), load(kept, source + P)
                     if adaptive:
                         level = load(kept, source + 2 * P)
                 else:  # before the first step, where nothing was sent or reset
-                    a = to_float(to_fixed(load(initial, n * P + c), scale))
-                    b = to_float(to_fixed(load(initial, (N + n) * P + c), scale))
+                    a = to_float(to_fixed(load(initial, to), scale))
+                    b = to_float(to_fixed(load(initial, N * P + to), scale))
                 g_a, g_b, d_a, d_b = reverse(
                     g, a, b, level, load(floats, at + P), load(floats, at + 2 * P), load(floats, at + 3 * P),
                     load(floats, at + 4 * P), to_float(f_a) * _PER_DECAY, to_float(f_b) * _PER_DECAY, resting, off,
                     slope, offset, height_a, height_b, rotating, phase, adaptive, graded, kind,
                 )  # fmt: skip
                 if t >= 0:
-                    store(g_x, after - P + c, g_a)
+                    here = (n * (T + 1) + t) * P + c
+                    store(g_x, here, g_a)
                     if rotating:
-                        store(g_x, imag + after - P + c, g_b)
+                        store(g_x, imag + here, g_b)
                 store(floats, at + P, g_a)
                 store(floats, at + 2 * P, g_b)
-                if t % STEPS == 0 or t < 0:  # short sums: less rounding
-                    to = n * P + c
+                if t < 0 or t % STEPS == 0:  # short sums: less rounding
                     store(g_decays, to, multiply_add(d_a, per_decay, load(g_decays, to)))
                     store(g_decays, N * P + to, multiply_add(d_b, per_decay, load(g_decays, N * P + to)))
                     d_a, d_b = off, off
@@ -311,7 +312,7 @@ def _forward_cuda(
 
 @partial(cuda_kernel, rows=LANES, lanes=_BLOCK)
 def _backward_cuda(
-    g_spikes, kept, g_x, g_decays, feedback, decays, initial, ints, floats, N, T, P, scale, base, rest, slope, offset,
+    g_spikes, kept, g_x, g_decays, feedback, decays, initial, floats, N, T, P, scale, base, rest, slope, offset,
     height_a, height_b, rotating, phase, adaptive, graded, kind, rows,
 ):  # fmt: skip
     """As the CPU driver, for the sample of this block."""

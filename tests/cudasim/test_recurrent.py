@@ -44,9 +44,9 @@ def launch(run, N, T, P, graded, final, extremes, rotating, phase, adaptive):
     g_spikes = rng.normal(0, 1, spikes.shape).astype(F32)
     g_x, g_decays = unwritten(parts, N, T + 1, P), unwritten(2, N, P)
     run(
-        recurrent.backward, g_spikes, kept, g_x, g_decays, weight, of_channels[0], initial, np.zeros((N, P), np.int32),
-        unwritten(N, 5, P), N, T, P, float(SCALE), SCALE, SCALE - 1 if rotating else 0, 1.44 / SCALE, 0.1, 0.03, -0.04,
-        *flags, graded, (N + T) % 4, **size,
+        recurrent.backward, g_spikes, kept, g_x, g_decays, weight, of_channels[0], initial, unwritten(N, 5, P), N, T, P,
+        float(SCALE), SCALE, SCALE - 1 if rotating else 0, 1.44 / SCALE, 0.1, 0.03, -0.04, *flags, graded, (N + T) % 4,
+        **size,
     )  # fmt: skip
     return spikes, kept, held, g_x, g_decays
 

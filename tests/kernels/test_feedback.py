@@ -17,6 +17,11 @@ def product(matrix, values, places, sums, begin, at, first, P):
 
 
 @cpu_kernel
+def products(matrix, values, sums, begin, at, lo, hi, P):
+    feedback.add_products(sums, P, matrix, begin, values, at, P, lo, hi, P)
+
+
+@cpu_kernel
 def by_lanes(matrix, values, sums, begin, at, P):
     for c in range(P):
         sums[c] = feedback.total(matrix, begin + c, values, at, P)
@@ -37,6 +42,18 @@ def test_products_equal_numpy(P, rate, rng):
     np.testing.assert_array_equal(sums, want)
     by_lanes(matrix.ravel(), values, sums, P * P, P, P)
     np.testing.assert_array_equal(sums, here @ matrix[1])
+
+
+@settings(max_examples=strategies.examples(50))
+@given(st.sampled_from([16, 32, 48, 96]), st.integers(0, 9), st.integers(0, 3), strategies.generators())
+def test_products_of_many_samples_equal_numpy(P, N, lo, rng):
+    lo = min(lo, N)
+    matrix, values = (rng.integers(-9, 10, size).astype(np.float32) for size in ((2, P, P), (2, N, P)))
+    sums = rng.integers(-9, 10, (N, P)).astype(np.float32)
+    want = sums.copy()
+    want[lo:] += values[1, lo:] @ matrix[1]
+    products(matrix.ravel(), values.ravel(), sums.reshape(-1), P * P, N * P, lo, N, P)
+    np.testing.assert_array_equal(sums, want)
 
 
 def test_what_is_not_a_number_counts():

@@ -53,7 +53,7 @@ KERNELS = {
     "leaky forward": (leaky.forward, "ffffnsnn", 128, TILE),
     "leaky backward": (leaky.backward, "fffffffnsnn", 128, 2 * TILE),
     "recurrent forward": (recurrent.forward, "ffffffffifnnnsnnnssbbbn", 80, 0),
-    "recurrent backward": (recurrent.backward, "fffffffifnnnsnnssssbbbbnn", 80, 0),
+    "recurrent backward": (recurrent.backward, "ffffffffnnnsnnssssbbbbnn", 80, 0),
     "resonate forward": (resonate.forward, "fffifffnnsnnssbbn", 128, 2 * TILE),
     "resonate backward": (resonate.backward, "fffiffffffnnsnnsssbbbnn", 128, 4 * TILE),
     "resonator forward": (resonator.forward, "ffffffffnsnnn", 128, 2 * TILE),

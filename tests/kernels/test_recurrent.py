@@ -44,8 +44,8 @@ def backward(g, weights, decays, states, kept, scale, base, family, graded=False
     (N, steps, P), parts = g.shape, len(weights)
     g_x, g_decays = np.full((parts, N, steps, P), np.nan, np.float32), np.full((2, N, P), np.nan, np.float32)
     recurrent.backward(
-        g, kept, g_x, g_decays, weights, decays[:2].copy(), states, np.zeros((N, P), np.int32),
-        np.full((N, 5, P), np.nan, np.float32), N, steps - 1, P, float(scale), base, base - 1 if rotating else 0,
+        g, kept, g_x, g_decays, weights, decays[:2].copy(), states, np.full((N, 5, P), np.nan, np.float32),
+        N, steps - 1, P, float(scale), base, base - 1 if rotating else 0,
         1.44 / scale, 0.1, 0.03, -0.04, *family, graded, kind, rows=N * recurrent.LANES, elements=elements,
     )  # fmt: skip
     return g_x, g_decays

@@ -94,9 +94,9 @@ def _backward(
     (N, steps, P), parts = sent.shape, len(feedback)
     g_x = launch.empty((parts, N, steps, P), sent)
     g_decays = sent.new_empty((2, N, P))
-    work = sent.new_empty((N, P), dtype=torch.int32), sent.new_empty((N, 5, P))
+    work = sent.new_empty((N, 5, P))
     kernel.backward(
-        launch.ready(grad), kept, g_x, g_decays, *map(launch.ready, (feedback, decays, initial)), *work, N, steps - 1,
+        launch.ready(grad), kept, g_x, g_decays, *map(launch.ready, (feedback, decays, initial)), work, N, steps - 1,
         P, float(scale), base, _rest(base, parts), slope, offset, height_a, height_b, parts == 2, phase,
         slow.numel() > 0, graded, kind, rows=N * kernel.LANES, elements=g_x.numel() * P // kernel.LANES,
     )  # fmt: skip
