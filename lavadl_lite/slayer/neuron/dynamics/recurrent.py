@@ -278,12 +278,12 @@ def _unrolled(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous
         part.persistent_state = True
     sent, carried = [previous], ()
     try:
-        for t in range(inputs[0].shape[-1]):
-            arriving = [
-                x[..., t : t + 1] + (sent[-1] @ weight.mT)[..., None] for x, weight in zip(inputs, weights, strict=True)
-            ]
-            spike, carried = neuron.unrolled_step(tuple(arriving) if neuron.complex else arriving[0], carried)
-            sent.append(spike[..., 0])
+        with torch.autocast(previous.device.type, enabled=False):  # sums in float32, as those of the kernel are
+            for t in range(inputs[0].shape[-1]):
+                back = [(sent[-1] @ weight.mT)[..., None] for weight in weights]
+                arriving = tuple(x[..., t : t + 1] + sums for x, sums in zip(inputs, back, strict=True))
+                spike, carried = neuron.unrolled_step(arriving if neuron.complex else arriving[0], carried)
+                sent.append(spike[..., 0])
     finally:
         for part in holders:
             part.persistent_state = persistent

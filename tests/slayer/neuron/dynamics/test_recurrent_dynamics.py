@@ -246,6 +246,16 @@ def test_other_types_are_computed_in_float32_and_come_back(function, dtype):
     assert x.grad.any()
 
 
+def test_mixed_precision_leaves_the_sums_alone():
+    neuron = neurons.cuba.Neuron(1.0, 0.25, 0.1)
+    (x,), (weight,) = drawn(neuron, (2, 15, 20), requires_grad=False)
+    weight = weight + 2.0**-12  # one that bfloat16 does not have
+    with torch.autocast("cpu"):
+        found = [function(neuron, x, weight) for function in (recurrent.spikes, recurrent.stepwise)]
+    wanted = recurrent.spikes(neuron, x, weight)
+    assert all(torch.equal(spikes, wanted) for spikes in found)
+
+
 @pytest.mark.parametrize("layout", strategies.LAYOUTS)
 def test_any_layout_in_memory(layout):
     neuron = neurons.cuba.Neuron(1.0, 0.25, 0.1)
