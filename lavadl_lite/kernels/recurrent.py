@@ -1,10 +1,10 @@
 """Layers whose spikes come back to them one step later: product, neuron and spike of every step in one pass.
 
 Six neurons differ by three flags.  ``rotating``: the state is a complex number that turns, else a current that a
-voltage integrates.  ``phase`` and ``adaptive`` are those of :mod:`.kernels.resonate`; what is not adaptive and has no phase is
-reset by its spikes.  Time stands before channels, and those are filled up with silent ones to a multiple of 16, so
-that a line of a sample is a whole number of Vecs.  Samples do not meet: on the CPU threads share them, on CUDA each
-has a block.
+voltage integrates.  ``phase`` and ``adaptive`` are those of :mod:`.kernels.resonate`; what is not adaptive and has no
+phase is reset by its spikes.  Time stands before channels, and those are filled up with silent ones to a multiple of
+16, so that a line of a sample is a whole number of Vecs.  Samples do not meet: on the CPU threads share them, so that
+a batch of one runs on one thread; on CUDA each has a block.
 """
 
 from __future__ import annotations
