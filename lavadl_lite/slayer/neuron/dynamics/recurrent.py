@@ -20,6 +20,7 @@ _Three = tuple[Tensor, Tensor, Tensor]
 _Pair = tuple[Tensor, Tensor]
 
 _FUSED = ("CUBA", "ALIF", "RF_PHASE", "RF_IZHIKEVICH", "ADRF_PHASE", "ADRF_IZHIKEVICH")
+_DROPOUTS = (torch.nn.Dropout, torch.nn.Dropout3d)  # which do nothing but in training
 
 
 def _forward(
@@ -213,8 +214,9 @@ def _fused(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous: T
 
 def _knows(neuron: Any) -> bool:
     """Whether the kernel computes all that this neuron does."""
-    plain = neuron.norm is None and neuron.drop is None and not callable(neuron.surrogate_shape)
-    return plain and neuron.type_name in _FUSED
+    drop = neuron.drop
+    silences = drop is not None and not (isinstance(drop, _DROPOUTS) and not drop.training)
+    return neuron.type_name in _FUSED and neuron.norm is None and not silences and not callable(neuron.surrogate_shape)
 
 
 def spikes(neuron: Any, input: Tensor | _Pair, feedback: Tensor | _Pair, previous: Tensor | None = None) -> Tensor:
@@ -251,8 +253,8 @@ def spikes(neuron: Any, input: Tensor | _Pair, feedback: Tensor | _Pair, previou
     Notes
     -----
     The gradient is that of the whole sequence, through the states and through the feedback; reset, threshold and
-    surrogate are those of the neuron.  A neuron with a normalisation or a dropout, with a function as its surrogate,
-    or of another kind than the six with decays is run by :func:`stepwise`.
+    surrogate are those of the neuron.  A neuron with a normalisation, with a dropout in training, with a function as
+    its surrogate, or of another kind than the six with decays is run by :func:`stepwise`.
 
     References
     ----------

@@ -89,6 +89,36 @@ def test_all_steps_at_once_equal_one_by_one(family, options):
         previous = found.detach()[..., -1] if ours.persistent_state else None
 
 
+@pytest.mark.parametrize("function", [recurrent.spikes, recurrent.stepwise])
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda n: n.type_name)
+def test_without_feedback_it_is_the_neuron_alone(family, function):
+    neuron = made(family, requires_grad=True)
+    neuron.materialize((7,))
+    x, weights = drawn(neuron, (2, 7, 25))
+    weights = [torch.zeros_like(weight) for weight in weights]
+    upstream = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 7, 25)).astype(np.float32))
+    leaves = [*x, *trained(neuron)]
+    wanted = neuron(tuple(x) if neuron.complex else x[0])
+    truth = torch.autograd.grad(wanted, leaves, upstream)
+    found = run(function, neuron, x, weights)
+    assert torch.equal(found, wanted)
+    grads = torch.autograd.grad(found, leaves, upstream)
+    assert max(relative(a, b) for a, b in zip(grads, truth, strict=True)) < 1e-5
+
+
+def test_a_dropout_acts_on_what_comes_back():
+    """In training each step draws anew, and what is silenced wakes nobody; otherwise nothing changes."""
+    neuron, plain = (
+        made(WITH_DECAYS[0], per_channel=False, dropout=neurons.Dropout(1.0)),
+        made(WITH_DECAYS[0], per_channel=False),
+    )
+    x, weights = drawn(neuron, (2, 6, 30), requires_grad=False)
+    assert not run(recurrent.spikes, neuron, x, weights).any()
+    wanted = run(recurrent.spikes, plain, x, weights)
+    assert wanted.any()
+    assert torch.equal(run(recurrent.spikes, neuron.eval(), x, weights), wanted)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", WITH_DECAYS, ids=lambda n: n.type_name)
 def test_every_surrogate(family, kind):
