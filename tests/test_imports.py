@@ -24,7 +24,7 @@ ORDER = [
     "slayer.utils",
     "slayer.neuron.dynamics, slayer.spike",
     "slayer.synapse, slayer.axon, slayer.dendrite",
-    "slayer.neuron",
+    "slayer.neuron, slayer.utils.recurrent",
     "slayer.block",
     "slayer.classifier",
     "slayer.loss",

@@ -19,6 +19,7 @@ from tests import strategies
 from tests.contracts.families import (
     BLOCKS,
     FAMILIES,
+    READ_OUTS,
     SPIKING,
     WITHOUT_NEURONS,
     Case,
@@ -137,11 +138,13 @@ def test_lava_dls_names_load(neuron, per_channel):
     """Weight-normed in torch's old way or in its new one, with the last batch's ``spike_state``, alone or in a net."""
     case = Case("Dense", {"in_neurons": 6, "out_neurons": 5, "weight_norm": True, "delay": True})
     block = longer_delays(at(case.make(neuron, per_channel), case, "used"))
-    decays = {f"neuron.{d.name}" for d in neuron.decays}
+    learnt = {f"neuron.{d.name}" for d in neuron.decays} or {"neuron.bias", "neuron.delta.threshold"}
+    parts = ("synapse.real", "synapse.imag") if neuron.complex else ("synapse",)
     ours = block.state_dict()
-    assert set(ours) == {"synapse.weight_g", "synapse.weight_v", "delay.delay", *decays}
-    assert ours["synapse.weight_g"].shape == (5, 1, 1, 1, 1)
-    assert ours["synapse.weight_v"].shape == (5, 6, 1, 1, 1)
+    assert set(ours) == {f"{part}.weight_{k}" for part in parts for k in "gv"} | {"delay.delay"} | learnt
+    for part in parts:
+        assert ours[f"{part}.weight_g"].shape == (5, 1, 1, 1, 1)
+        assert ours[f"{part}.weight_v"].shape == (5, 6, 1, 1, 1)
     new = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
     renamed = {k.replace(name := k.rsplit(".")[-1], new.get(name, name)): v for k, v in ours.items()}
     assert set(renamed) != set(ours)
@@ -159,9 +162,8 @@ def test_lava_dls_names_load(neuron, per_channel):
 
 # ------------------------------------------------------------------------------------------------------------ shapes
 @block_cases()
-@PER_CHANNEL
-def test_materialize_draws_what_the_first_forward_draws(neuron, case, per_channel):
-    early, late = (case.make(neuron, per_channel) for _ in range(2))
+def test_materialize_draws_what_the_first_forward_draws(neuron, case):
+    early, late = (case.make(neuron, per_channel=True) for _ in range(2))
     torch.manual_seed(5)
     out = early.materialize(case.spatial)
     y = call(late, case.input())
@@ -231,7 +233,7 @@ def test_count_log_adds_the_event_rate(neuron, case):
     torch.manual_seed(5)
     y, rate = counting(x)
     truth = call(plain, x)
-    assert torch.equal(y, truth)
+    assert torch.equal(y[0] if isinstance(y, tuple) else y, truth)
     if case.name not in (*WITHOUT_NEURONS, *READ_OUTS):
         assert rate.shape == ()
         assert rate.item() == pytest.approx((truth != 0).double().mean().item())
@@ -239,11 +241,10 @@ def test_count_log_adds_the_event_rate(neuron, case):
         assert rate is None
 
 
-@block_cases(SPIKING)
-@PER_CHANNEL
-@settings(max_examples=10)
-@given(T=st.integers(0, 140), data=st.data())
-def test_chunks_equal_the_whole(neuron, case, per_channel, T, data):
+@block_cases(SPIKING, every=True)
+@settings(max_examples=6)
+@given(T=st.integers(0, 140), per_channel=st.booleans(), data=st.data())
+def test_chunks_equal_the_whole(neuron, case, T, per_channel, data):
     """Defect 3: step delay and axonal delay reach back into the chunk before, gradients tracked or not."""
     whole, chunked = (case.make(neuron, per_channel, persistent_state=p) for p in (False, True))
     for block in (whole, chunked):
@@ -291,6 +292,36 @@ def test_persistent_blocks_train(neuron, case):
         x = case.input(seed=seed).requires_grad_()
         call(block, x).sum().backward()
         assert x.grad.isfinite().all()
+
+
+@block_cases([c for c in BLOCKS if c.name in READ_OUTS and c.options.get("dynamics", True)], every=True)
+def test_a_read_out_is_the_state_of_a_neuron_that_never_fires(neuron, case):
+    """Voltage, imaginary part, or the sum of messages, also in chunks."""
+    block = case.make(neuron, persistent_state=True)
+    x = case.input()
+    sums = block.synapse(x, block.mask)
+    quiet = neuron(**params(neuron) | {"threshold": 1000})
+    states = dict(zip(quiet.trace_names, quiet.dynamics(sums), strict=True))
+    truth = states["sum" if neuron.type_name == "SDNN" else "imag" if neuron.complex else "voltage"]
+    assert truth.any()
+    assert torch.equal(call(block, x), truth)
+    block.reset_state()
+    assert torch.equal(torch.cat([call(block, part) for part in x.split(7, -1)], -1), truth)
+
+
+@block_cases(SPIKING)
+def test_states_are_those_that_the_spikes_come_from(neuron, case):
+    block, other = (longer_delays(at(case.make(neuron), case, "materialized")) for _ in range(2))
+    if block.neuron is None:
+        assert block.states(case.input()) == {}
+        return
+    if block.neuron.states:
+        states = block.states(case.input())
+        assert list(states) == [s.name.removesuffix("_state") for s in neuron.states]
+        spikes = block._sent(block.neuron.spike(*(v for k, v in states.items() if neuron.complex or k != "current")))
+    else:
+        spikes = block._sent(block.neuron.delta(block.states(case.input())["activation"]))
+    assert torch.equal(spikes, call(other, case.input()))
 
 
 @FAMILY
@@ -357,14 +388,16 @@ def test_weights_off_the_grid_are_refused(neuron):
     module = block_module(neuron)
     block = module.Dense(params(neuron), 6, 5, pre_hook_fx=None)
     block.materialize((6,))
+    parts = (block.synapse.real, block.synapse.imag) if neuron.complex else (block.synapse,)
     with pytest.raises(ExchangeError, match=r"Dense, field weight: expected multiples of 1/64 in -256\.\.254"):
         block.exchange_layer()
     for value in (4.0, -4.5, float("nan"), float("inf")):
-        block.synapse.weight.data.fill_(value)
+        parts[-1].weight.data.fill_(value)
         with pytest.raises(ExchangeError, match="field weight"):
             block.exchange_layer()
-    block.synapse.weight.data.fill_(-4.0)
-    assert (block.exchange_layer().fields["weight"] == -256).all()
+    for part in parts:
+        part.weight.data.fill_(-4.0)
+    assert (block.exchange_layer().fields["weight/imag" if neuron.complex else "weight"] == -256).all()
 
 
 @FAMILY

@@ -157,7 +157,7 @@ class AbstractBlock(torch.nn.Module):
         return 0 if self.synapse is None else math.prod(self.synapse.shape) * (1 + self.synapse.complex)
 
     def _traced(self, drive: Any) -> dict[str, Tensor]:
-        return dict(zip(self.neuron.trace_names, self.neuron.dynamics(drive), strict=False))
+        return dict(zip(self.neuron.trace_names, self.neuron.dynamics(drive), strict=True))
 
     @staticmethod
     def _events(spikes: Tensor) -> Tensor:

@@ -88,10 +88,7 @@ class AbstractInput(AbstractBlock):
         return signal
 
     def states(self, input: Tensor) -> dict[str, Tensor]:
-        if self.neuron is None:
-            return {}
-        signal = self._signal(input)
-        return self._traced((signal, torch.zeros_like(signal)) if self.neuron.complex else signal)
+        return {} if self.neuron is None else self.neuron.encoding(self._signal(input))
 
     def exchange_layer(self) -> Layer:
         fields: dict[str, Any] = {"shape": np.array(self._exported_shape(), np.int64)}

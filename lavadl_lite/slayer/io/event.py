@@ -116,7 +116,7 @@ class Event:
         """Put the events into a tensor, which is changed in place.
 
         Coordinates and ``t / sampling_time`` are rounded to the nearest whole number, halves to the even one.  Events
-        outside the tensor are left out.
+        outside the tensor are left out.  A tensor of one channel takes the events of the lowest channel that there is.
 
         Parameters
         ----------
@@ -153,6 +153,8 @@ class Event:
         columns = self.columns()
         if not len(self.x):
             return empty_tensor
+        if shape[0] == 1:
+            columns["c"] = columns["c"] - columns["c"].min()
         start = _random_start(columns["t"], sampling_time, shape[-1]) if random_shift else 0
         target = _fillable(empty_tensor)
 
@@ -168,8 +170,8 @@ class Event:
             empty_tensor[...] = target
         return empty_tensor
 
-    def to_tensor(self, sampling_time: float = 1, dim: Sequence[int] | None = None) -> Tensor:
-        """Tensor of the events, each bin set to ``1 / sampling_time``, or graded events added up.
+    def to_tensor(self, sampling_time: float = 1, dim: Sequence[int] | None = None) -> np.ndarray:
+        """Array of the events, each bin set to ``1 / sampling_time``, or graded events added up.
 
         Parameters
         ----------
@@ -180,8 +182,7 @@ class Event:
 
         Returns
         -------
-        Tensor of float32, shape (C, Y, X, T); for events without rows (C, X, T)
-            On the CPU.
+        ndarray of float64, shape (C, Y, X, T); for events without rows (C, X, T)
 
         Raises
         ------
@@ -197,7 +198,7 @@ class Event:
             dim = [_extent(position) for position in (*positions, columns["t"] / sampling_time)]
         elif len(dim) != self.dim + 2:
             raise ShapeError(f"expected dim of {self.dim + 2} axes for events with dim={self.dim}, got {tuple(dim)}")
-        return self.fill_tensor(torch.zeros(tuple(dim)), sampling_time)
+        return self.fill_tensor(np.zeros(tuple(dim)), sampling_time)
 
     def anim(
         self, fig: Any = None, frame_rate: float = 24, pre_compute_frames: bool = True, repeat: bool = True

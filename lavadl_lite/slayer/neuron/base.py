@@ -307,6 +307,11 @@ class AbstractNeuron(torch.nn.Module):
     def dynamics(self, input: Any) -> tuple[Tensor, ...]:
         """States at every step, before resets, in the order of ``trace_names``."""
 
+    def encoding(self, signal: Tensor) -> dict[str, Tensor]:
+        """States by name while :meth:`encode` runs."""
+        drive = (signal, torch.zeros_like(signal)) if self.complex else signal
+        return dict(zip(self.trace_names, self.dynamics(drive), strict=True))
+
     @abstractmethod
     def encode(self, signal: Tensor) -> Tensor:
         """What the neuron sends for a real signal (N, C, ..., T): a complex one has it as its real input."""

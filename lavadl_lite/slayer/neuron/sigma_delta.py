@@ -245,6 +245,10 @@ class Neuron(AbstractIntegrator):
         messages = self.delta(self._ready(signal))
         return (messages if self.drop is None else self.drop(messages)).to(signal.dtype)
 
+    def encoding(self, signal: Tensor) -> dict[str, Tensor]:
+        """What :meth:`encode` sends the changes of."""
+        return {"activation": signal}
+
     @property
     def trace_names(self) -> tuple[str, ...]:
         """Names of what ``dynamics`` returns."""

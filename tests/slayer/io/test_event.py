@@ -115,11 +115,20 @@ def test_extent_is_inferred_to_the_last_event():
     assert EVENT.to_tensor().shape == (2, 2, 3, 4)
     event = Event([0, 4], None, [0, 1], [0, 1.5])
     tensor = event.to_tensor()
-    assert (tensor.dtype, tensor.shape, tensor[1, 4, 2]) == (torch.float32, (2, 5, 3), 1)
+    assert (tensor.dtype, tensor.shape, tensor[1, 4, 2]) == (np.float64, (2, 5, 3), 1)
     assert event.to_tensor(dim=(2, 6, 9)).shape == (2, 6, 9)
     event.t = np.array([0, np.inf])
     with pytest.raises(ParameterError, match="finite positions"):
         event.to_tensor()
+
+
+def test_one_channel_takes_the_lowest_that_there_is():
+    """As lava-dl, whose recordings of one polarity fill it; two channels keep polarities apart."""
+    for c in ([1, 1], [0, 1]):
+        event = Event([0, 2], None, c, [0, 1])
+        one, two = (event.fill_tensor(torch.zeros(channels, 3, 2)) for channels in (1, 2))
+        assert torch.equal(one[0], two[min(c)])
+        assert two.sum() == 2
 
 
 def test_recordings_without_events():
@@ -157,7 +166,7 @@ def test_tensors_there_and_back(rng, plane, graded, sampling_time):
         event = tensor_to_event(given_, sampling_time)
         assert event.dim == 1 + plane
         assert event.graded == bool(((values != 0) & (values != 1)).any())
-        torch.testing.assert_close(event.to_tensor(sampling_time, shape), tensor, rtol=1e-6, atol=0)
+        np.testing.assert_allclose(event.to_tensor(sampling_time, shape), tensor, rtol=1e-6)
 
 
 def test_events_come_in_the_order_of_indices():
