@@ -11,6 +11,7 @@ import sys
 import numba
 import torch
 from cases import CASES, COPY, LAVA, LOOP, OURS, SCALED, scaled
+from networks import NETWORKS
 from timing import interleaved
 
 import lavadl_lite
@@ -68,7 +69,7 @@ def main(arguments=None):
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contender (default: 7)")
     parser.add_argument("--only", default="", help="cases whose name contains this, or scaling")
     options = parser.parse_args(arguments)
-    cases = [case for case in CASES if options.only in case.name]
+    cases = [case for case in [*CASES, *NETWORKS] if options.only in case.name]
     say(
         f"lavadl_lite {lavadl_lite.__version__}, torch {torch.__version__}, numba {numba.__version__}, "
         f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
