@@ -261,6 +261,8 @@ class AbstractBlock(torch.nn.Module):
             found[name] = norm.bias
         if getattr(self.neuron, "bias_is_set", False):
             given = self.neuron.bias * self.neuron.w_scale
+            for norm in self._norms():  # the file's is added before the division, this one after it
+                given = given * 2.0 ** getattr(norm, "weight_exp", 0)
             if not torch.equal(given, given.round()) or given.dim() > 1:
                 raise ExchangeError(
                     f"{type(self).__qualname__}, field bias: expected multiples of 1/{self.neuron.w_scale}, one for "

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...errors import ExchangeError, ParameterError, ShapeError
 from ...exchange import Layer
 from ..synapse.base import integers
-from .base import AbstractBlock, Output
+from .base import AbstractBlock, Hook, Output
 
 __all__ = ["AbstractAverage", "AbstractFlatten", "AbstractInput", "AbstractTimeDecimation"]
 
@@ -32,6 +32,9 @@ class AbstractInput(AbstractBlock):
         Delay the spikes by one step; absent, as its family has it: all but sigma-delta do.
     count_log : bool
         Return ``(output, event rate)``.
+    pre_hook_fx : callable, optional
+        Applied to ``weight`` and ``bias`` before each use, in place of :math:`q`, which stays for the signal; ``None``
+        for nothing.
 
     Raises
     ------
@@ -41,6 +44,8 @@ class AbstractInput(AbstractBlock):
 
     layer_type = "input"
 
+    pre_hook_fx: Any
+
     def __init__(
         self,
         neuron_params: dict[str, Any] | None = None,
@@ -48,12 +53,16 @@ class AbstractInput(AbstractBlock):
         bias: float | None = None,
         delay_shift: bool | None = None,
         count_log: bool = False,
+        pre_hook_fx: Hook = "quantize_8bit",
     ) -> None:
         super().__init__(
             neuron_params, delay_shift=False if neuron_params is None else delay_shift, count_log=count_log
         )
         if neuron_params is None and not (weight is None and bias is None):
             raise ParameterError("expected neuron_params beside weight or bias: without a neuron nothing is encoded")
+        self.pre_hook_fx = None
+        if self.neuron is not None:
+            self._hook(self, pre_hook_fx)
         self.weight = None if weight is None else torch.nn.Parameter(torch.tensor([float(weight)]))
         self.bias = None if bias is None else torch.nn.Parameter(torch.tensor([float(bias)]))
         self.input_shape: torch.Size | None = None
@@ -74,18 +83,23 @@ class AbstractInput(AbstractBlock):
         if self.input_shape is None:
             self.materialize(input.shape[1:-1])
         if self.neuron is None:
+            if input.shape[1:-1] != self.input_shape:
+                sizes = ", ".join(map(str, self.input_shape or ()))
+                raise ShapeError(f"expected an input (N, {sizes}, T), got shape {tuple(input.shape)}")
             return self._counted(input)
         sent = self._sent(self.neuron.encode(self._signal(input)))
         return self._counted(sent.to(input.dtype) if input.is_floating_point() else sent)
 
     def _signal(self, input: Tensor) -> Tensor:
-        quantize = self.neuron.quantize_8bit
-        signal = quantize(input.to(torch.float32))
+        signal = self.neuron.quantize_8bit(input.to(torch.float32))
         if self.weight is not None:
-            signal = signal * quantize(self.weight)
+            signal = signal * self._held(self.weight)
         if self.bias is not None:
-            signal = signal + quantize(self.bias)
+            signal = signal + self._held(self.bias)
         return signal
+
+    def _held(self, value: Tensor) -> Tensor:
+        return value if self.pre_hook_fx is None else self.pre_hook_fx(value)
 
     def states(self, input: Tensor) -> dict[str, Tensor]:
         return {} if self.neuron is None else self.neuron.encoding(self._signal(input))
@@ -102,7 +116,7 @@ class AbstractInput(AbstractBlock):
         for name in ("weight", "bias"):
             value = getattr(self, name)
             if value is not None:
-                fields[name] = self.neuron.quantize_8bit(value, descale=True).detach().cpu().numpy()
+                fields[name] = (self._held(value) * self.neuron.w_scale).detach().cpu().numpy()
         return Layer(self.layer_type, fields, self._exported_neuron())
 
 

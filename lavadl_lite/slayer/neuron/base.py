@@ -15,13 +15,13 @@ from ..spike.surrogate import Shape, check
 from ..utils.quantize import quantize
 from .spec import Decay, State, Surrogate
 
-__all__ = ["AbstractIntegrator", "AbstractNeuron", "Parameter"]
+__all__ = ["NEVER_FIRES", "AbstractIntegrator", "AbstractNeuron", "Parameter"]
 
 Parameter = float | tuple[float, float] | Sequence[float] | np.ndarray | Tensor
 
 _STATE_BITS = 6  # the state has 6 fractional bits more than weights and thresholds
 _P_SCALE = 1 << 12
-_NEVER_FIRES = (1 << 18) - 1
+NEVER_FIRES = (1 << 18) - 1  # threshold of a read-out
 _SPREAD = 0.01  # relative spread of a per-channel parameter that is given as one number
 
 
@@ -283,7 +283,7 @@ class AbstractNeuron(torch.nn.Module):
     @property
     def read_out_params(self) -> dict[str, Any]:
         """``device_params`` of a neuron that is read out and never fires: the largest threshold of the format."""
-        return {**self.device_params, "vThMant": _NEVER_FIRES}
+        return {**self.device_params, "vThMant": NEVER_FIRES}
 
     @property
     def _tau(self) -> float:

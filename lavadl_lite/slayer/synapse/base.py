@@ -107,8 +107,10 @@ class AbstractLayer(torch.nn.Module):
             return
         weight = self.weight.detach()
         del self._parameters["weight"]
-        self.weight_g = torch.nn.Parameter(torch.norm_except_dim(weight, 2, 0).clone())
-        self.weight_v = torch.nn.Parameter(weight.clone())
+        gain = torch.norm_except_dim(weight, 2, 0).clone()
+        self.weight_g = torch.nn.Parameter(gain)
+        # weights of 0 have no direction of their own
+        self.weight_v = torch.nn.Parameter(torch.where(gain == 0, torch.ones_like(weight), weight))
 
     def disable_weight_norm(self) -> None:
         """Train the weight itself again."""
