@@ -139,7 +139,9 @@ class SequentialNetwork(torch.nn.Module):
                 output, rate = output
                 rates += [] if rate is None else [rate]
         output = tuple(map(self._reduced, output)) if isinstance(output, tuple) else self._reduced(output)
-        return (output, torch.stack([*rates, output.new_zeros(())])[None, :-1]) if self.count_log else output
+        if not self.count_log:
+            return output
+        return output, torch.stack(rates)[None] if rates else torch.zeros(1, 0, device=input.device)
 
     def _reduced(self, output: Tensor) -> Tensor:
         if self.num_outputs is None:
