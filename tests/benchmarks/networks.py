@@ -1,5 +1,6 @@
 """Training steps of whole networks, ours and lava-dl's: forward, backward, Adam; neurons alone are in cases."""
 
+import itertools
 from functools import partial
 
 import torch
@@ -16,7 +17,7 @@ SIGMA_DELTA = {"threshold": 0.1, "tau_grad": 0.5, "requires_grad": True, "activa
 def n_mnist(block):
     options = {"weight_norm": True, "delay": True}
     sizes = (2312, 512, 512, 10)
-    return [block.cuba.Dense(dict(NEURON), a, b, **options) for a, b in zip(sizes, sizes[1:], strict=False)]
+    return [block.cuba.Dense(dict(NEURON), a, b, **options) for a, b in itertools.pairwise(sizes)]
 
 
 def convolutional(block):
@@ -59,7 +60,7 @@ def _step(net, optimizer, x):
 
 def _products(x, sizes):
     """The bare matrix products of fully connected layers: forward, by the weights, and by all inputs but the first."""
-    weights = [torch.randn(b, a) for a, b in zip(sizes, sizes[1:], strict=False)]
+    weights = [torch.randn(b, a) for a, b in itertools.pairwise(sizes)]
     held = [torch.randn(x.shape[0], size, x.shape[-1]) for size in sizes[1:]]
 
     def run():
