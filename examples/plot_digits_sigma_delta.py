@@ -128,8 +128,8 @@ plt.show()
 # %%
 # Messages
 # --------
-# One film: what the sensor sees, and below it what the input sends, red where a pixel rises and blue where it falls. The
-# first frame has to be sent as a whole.
+# One film: what the sensor sees, and below it what the input sends, red where a pixel rises and blue where it falls.
+# The first frame has to be sent as a whole.
 
 images, labels = demo.load_digits().test
 frames = film(images, seed=3)
