@@ -94,9 +94,11 @@ _KERNEL = (_axis_of_kernel(0), _axis_of_kernel(1))
 
 _PLANE = Field("shape", shapes=((3,),), convert=_population, **_SIZE)
 _CHANNEL_BIAS = Field("bias", shapes=((_channels,),), old=((),), complex=True, **_BIAS)
+_SHIFT = Field("delayShift", bool, required=False)
 _DELAY = (
     Field("delay", np.float32, 0, DELAY_MAX, ((_channels,),), old=((),), required=False),
     Field("delaySide", str, choices=("input", "output"), required=False),
+    _SHIFT,
 )
 _DENSE = (
     Field("inFeatures", **_ONE),
@@ -149,10 +151,11 @@ LAYERS: Mapping[str, LayerType] = {
             Field("shape", shapes=((3,), (1,)), convert=_population, **_SIZE),
             Field("weight", shapes=((1,),), old=((),), required=False, **_WEIGHT),
             Field("bias", shapes=((1,),), old=((),), **_BIAS),
+            _SHIFT,
         ),
         geometry.after_input,
         neuron=None,
-        needs=(("weight", "neuron"), ("bias", "neuron")),
+        needs=(("weight", "neuron"), ("bias", "neuron"), ("delayShift", "neuron")),
     ),
     "flatten": LayerType(
         (Field("shape", shapes=((3,),), convert=_flat, **_SIZE),), geometry.after_flatten, neuron=False

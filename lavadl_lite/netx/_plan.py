@@ -99,6 +99,11 @@ def _check_runs(layer: Layer, index: int) -> None:
             f"simulator runs no others; got {layer.type} with {kind}"
         )
 
+    if layer.fields.get("delayShift", True) is not True:
+        raise ParameterError(
+            f"/layer/{index}/delayShift: expected a layer that answers a step later, as every layer of the chip does"
+        )
+
 
 def _input_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (layer.fields["inFeatures"],) if "inFeatures" in layer.fields else shape

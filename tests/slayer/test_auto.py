@@ -1,7 +1,6 @@
 """Networks from files give what the exported ones gave, hold what the file holds, and refuse what they cannot hold."""
 
 import copy
-import inspect
 import json
 import pickle
 from dataclasses import replace
@@ -42,16 +41,9 @@ def same(net, other, x, theirs=None):
     return len(ours) == len(truth) and all(map(torch.equal, ours, truth))
 
 
-def stepped(made):
-    """A block with the step delay of its family, which a file cannot say."""
-    if "delay_shift" in inspect.signature(type(made)).parameters and made.neuron is not None:
-        made.delay_shift = made.neuron_type.step_delay
-    return made
-
-
 def exported(family, case, per_channel=False, **options):
     """A block with its shapes fixed and long delays; what its copy from a file takes for the case's input."""
-    made = stepped(case.make(family, per_channel, **options)).eval()
+    made = case.make(family, per_channel, **options).eval()
     made.materialize(case.spatial)
     if made.delay is not None:
         made.delay.delay.data += torch.arange(len(made.delay.delay)) * 2.5

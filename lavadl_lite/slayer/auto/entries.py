@@ -32,7 +32,7 @@ BLOCKS = {
 ARGUMENTS = {
     "inFeatures": "in_neurons", "outFeatures": "out_neurons", "inChannels": "in_features",
     "outChannels": "out_features", "kernelSize": "kernel_size", "stride": "stride", "padding": "padding",
-    "dilation": "dilation", "groups": "groups", "factor": "factor",
+    "dilation": "dilation", "groups": "groups", "factor": "factor", "delayShift": "delay_shift",
 }  # fmt: skip
 FLAGS = {"gradedSpike": "graded_spike", "cumError": "cum_error", "carryRounding": "carry_rounding"}
 MODULES = {family.type_name: family.__module__.rpartition(".")[2] for family in neurons.FAMILIES}

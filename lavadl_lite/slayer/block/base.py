@@ -43,6 +43,7 @@ class AbstractBlock(torch.nn.Module):
 
     neuron_type: ClassVar[type[AbstractNeuron]]
     layer_type: ClassVar[str]
+    sends: ClassVar[bool] = True  # whether it sends events of neurons, which a step may delay
 
     neuron: Any  # absent from blocks without dynamics, see above
     synapse: Any
@@ -273,8 +274,10 @@ class AbstractBlock(torch.nn.Module):
         return {name: np.broadcast_to(value, (channels,)).copy() for name, value in values.items()}
 
     def _exported_delay(self) -> dict[str, Any]:
-        """The field ``delay`` and its side; nothing without delays."""
+        """The field ``delay`` and its side, where there are delays; a step's delay that is not the family's own."""
+        own = not self.sends or self.delay_shift == self.neuron_type.step_delay
+        shift = {} if own else {"delayShift": self.delay_shift}
         if self.delay is None:
-            return {}
+            return shift
         steps = self.delay.delay.detach().clamp(0, MAX_DELAY).floor().cpu().numpy().astype(np.float32)
-        return {"delay": steps, "delaySide": "output"}
+        return {"delay": steps, "delaySide": "output", **shift}

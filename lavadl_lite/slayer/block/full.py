@@ -149,6 +149,8 @@ class AbstractAffine(_AbstractFull):
         Return ``(output, None)``.
     """
 
+    sends = False
+
     def __init__(
         self,
         neuron_params: dict[str, Any],
@@ -198,6 +200,8 @@ class AbstractOutput(_AbstractFull):
     count_log : bool
         Return ``(output, None)``.
     """
+
+    sends = False
 
     def __init__(
         self,

@@ -117,6 +117,7 @@ class AbstractInput(AbstractBlock):
             value = getattr(self, name)
             if value is not None:
                 fields[name] = (self._held(value) * self.neuron.w_scale).detach().cpu().numpy()
+        fields |= self._exported_delay()
         return Layer(self.layer_type, fields, self._exported_neuron())
 
 
