@@ -5,7 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...kernels.torch_op import eager_apply
+
 __all__ = ["product"]
+
+_FEW = 1 << 14  # numbers in the products of all samples: less than this costs less to make than to call for one by one
 
 
 class _Product(torch.autograd.Function):
@@ -34,12 +38,16 @@ def _each(weight: Tensor, input: Tensor) -> Tensor:
 
 
 def _summed(grad: Tensor, input: Tensor) -> Tensor:
-    if torch.is_grad_enabled() or not len(grad):  # a second derivative is wanted, or there is nothing to sum
+    few = len(grad) * grad.shape[1] * input.shape[1] <= _FEW
+    if few or torch.is_grad_enabled():  # or a second derivative is wanted
         return torch.bmm(grad, input.mT).sum(0)
     total = grad[0] @ input[0].t()
     for g, x in zip(grad[1:], input[1:], strict=True):
         total.addmm_(g, x.t())
     return total
+
+
+_product = eager_apply(_Product)
 
 
 def product(weight: Tensor, input: Tensor) -> Tensor:
@@ -57,4 +65,4 @@ def product(weight: Tensor, input: Tensor) -> Tensor:
     # compiled graphs and mixed precision have rules of their own for products
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(input.device.type):
         return _each(weight, input)
-    return _Product.apply(weight, input)
+    return _product(weight, input)

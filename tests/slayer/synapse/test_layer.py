@@ -252,3 +252,12 @@ def test_the_product_has_the_gradients_of_a_plain_one():
     x = torch.randn(3, 4, 7, generator=generator, dtype=torch.float64)
     ours = torch.func.grad(lambda w: product(w, x).square().sum())(weight.detach())
     torch.testing.assert_close(ours, torch.func.grad(lambda w: (w @ x).square().sum())(weight.detach()))
+
+
+@pytest.mark.parametrize("samples", [2, 40])
+def test_the_weights_gradient_is_summed_over_few_and_many_samples(samples):
+    weight, x = torch.randn(30, 20, requires_grad=True), torch.randn(samples, 20, 7)
+    grad = torch.randn(samples, 30, 7)
+    product(weight, x).backward(grad)
+    truth = torch.einsum("noi,nci->oc", grad.double(), x.double())
+    assert (weight.grad - truth).abs().max() < 1e-6 * truth.abs().max()
