@@ -19,7 +19,7 @@ from lavadl_lite.slayer.neuron.dynamics import (
     sigma_delta,
 )
 
-delay = importlib.import_module("lavadl_lite.slayer.axon.delay")  # by its name the package offers the function
+shift = importlib.import_module("lavadl_lite.slayer.utils.time.shift")  # by its name the package offers the function
 
 OPS = {
     "alif": alif._alif,
@@ -28,7 +28,7 @@ OPS = {
     "recurrent": recurrent._recurrent,
     "resonate": resonate._resonate,
     "resonator": resonator._resonator,
-    "shift": delay._shift,
+    "shift": shift._shift,
     "sigma": sigma._sigma,
     "delta": delta._delta,
     "sigma_delta": sigma_delta._sigma_delta,

@@ -131,6 +131,7 @@ class AbstractFlatten(AbstractBlock):
     """
 
     layer_type = "flatten"
+    sends = False
 
     def __init__(self, count_log: bool = False) -> None:
         super().__init__(count_log=count_log)
@@ -167,6 +168,7 @@ class AbstractAverage(AbstractBlock):
     """
 
     layer_type = "average"
+    sends = False
 
     def __init__(self, num_outputs: int, count_log: bool = False) -> None:
         super().__init__(count_log=count_log)
@@ -208,6 +210,7 @@ class AbstractTimeDecimation(AbstractBlock):
     """
 
     layer_type = "decimation"
+    sends = False
 
     def __init__(self, factor: int, count_log: bool = False) -> None:
         super().__init__(count_log=count_log)

@@ -23,6 +23,7 @@ class _Block(Protocol):
     """What is asked of a block."""
 
     layer_type: str
+    sends: bool
     neuron: Any
     delay: Any
     shape: torch.Size | None
@@ -224,7 +225,7 @@ class Counts:
     ----------
     events, operations, elements : dict of int
         By the names of the blocks: events that it sent, weights other than 0 that events passed on their way to it,
-        and values that its output had room for.
+        and values that its output had room for.  A block that only reads out or rearranges sends none.
     """
 
     events: dict[str, int] = field(default_factory=dict)
@@ -264,8 +265,9 @@ def count(net: torch.nn.Module) -> Iterator[Counts]:
 
         def after(block: Any, inputs: tuple[Tensor, ...], output: Any, name: str = name) -> None:
             spikes = output[0] if isinstance(output, tuple) else output
-            counts.events[name] += int(torch.count_nonzero(spikes.detach()))
-            counts.elements[name] += spikes.numel()
+            if block.sends:
+                counts.events[name] += int(torch.count_nonzero(spikes.detach()))
+                counts.elements[name] += spikes.numel()
             counts.operations[name] += block.synaptic_operations(inputs[0], spikes)
 
         handles.append(block.register_forward_hook(after))

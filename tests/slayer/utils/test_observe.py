@@ -107,7 +107,8 @@ def test_count_counts_each_weight_that_an_event_passes():
         net(X)
     assert snapshot(net) == before
     sent = {name: trace.spikes[0] for name, trace in seen.items()}
-    assert counts.events == {name: 2 * int((s != 0).sum()) for name, s in sent.items()}
+    # what is flattened was counted before, a read-out sends nothing
+    assert counts.events == {name: 2 * int((s != 0).sum()) * (name not in "26") for name, s in sent.items()}
     assert counts.rate("3") == pytest.approx((sent["3"] != 0).double().mean().item())
     # one event of one input at a time, through the weights that are not 0
     dense = net[3]
