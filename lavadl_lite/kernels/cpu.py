@@ -111,7 +111,7 @@ def as_argument(value: Any) -> Any:
     if hasattr(value, "numpy"):
         value = value.numpy()  # less than half the cost of a DLPack capsule, and refuses fake tensors
     if isinstance(value, np.ndarray):
-        flat = value.reshape(-1)
+        flat = value if value.ndim == 1 else value.reshape(-1)
         return flat if flat.flags.carray else flat.copy()
     if isinstance(value, np.bool_):
         return bool(value)

@@ -53,7 +53,12 @@ class Kernel:
 
 def ready(tensor: Tensor) -> Tensor:
     """``tensor`` as a kernel can read it: detached, contiguous, without a pending negation."""
-    return tensor.detach().contiguous().resolve_neg()
+    # asking costs less than doing nothing
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if not tensor.is_contiguous():
+        tensor = tensor.contiguous()
+    return tensor.resolve_neg() if tensor.is_neg() else tensor
 
 
 def alike(array: np.ndarray, like: Tensor | np.ndarray) -> Tensor | np.ndarray:

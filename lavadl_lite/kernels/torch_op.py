@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["eager_apply", "forward_op", "torch_op"]
+__all__ = ["eager_apply", "forward_op", "torch_op", "transformed"]
 
 _NAMESPACE = "lavadl_lite"
 
@@ -19,7 +19,7 @@ def _refuse(ctx: Any, *grads: Any) -> None:
     raise RuntimeError("a second derivative was asked for, but the backward of this operator has none")
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
     """Whether torch.func transforms what runs now; asked as ``Function.apply`` itself does."""
     return torch._C._are_functorch_transforms_active()  # noqa: SLF001
 
@@ -32,7 +32,7 @@ def eager_apply(function: type[torch.autograd.Function]) -> Callable[..., Any]:
     direct = super(torch.autograd.Function, function).apply
 
     def apply(*args: Any) -> Any:
-        return function.apply(*args) if _transformed() else direct(*args)
+        return function.apply(*args) if transformed() else direct(*args)
 
     return apply
 
@@ -123,7 +123,7 @@ def torch_op(
 
     def eager_backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         # recorded under create_graph=True and by torch.func only
-        recorded = torch.is_grad_enabled() or _transformed()
+        recorded = torch.is_grad_enabled() or transformed()
         run = gradient.apply if recorded else backward
         return padded(run(*arguments_of_backward(ctx, *grads)))
 

@@ -20,6 +20,8 @@ __all__ = ["MAX_DELAY", "AbstractBlock", "Hook", "Output"]
 
 MAX_DELAY = 62  # steps that the hardware can delay by
 
+_FEW = 1 << 14  # spikes that torch moves before a kernel is called
+
 Hook = Callable[..., Tensor] | Literal["quantize_8bit"] | None
 Output = Any  # a tensor (a pair of them where sums are complex), with count_log beside an event rate or None
 
@@ -102,6 +104,8 @@ class AbstractBlock(torch.nn.Module):
             self._history = spikes[..., -longest:].detach().clone()
         if self.delay is not None:
             spikes = self.delay(spikes, offset=int(self.delay_shift))
+        elif spikes.numel() <= _FEW:
+            spikes = torch.nn.functional.pad(spikes, (1, -1))
         else:
             spikes = step_delay(spikes, 1)
         return spikes[..., longest:] if persistent else spikes

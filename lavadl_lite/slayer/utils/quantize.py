@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ...errors import ParameterError
-from ...kernels.torch_op import eager_apply
+from ...kernels.torch_op import eager_apply, transformed
 
 __all__ = ["MODE", "quantize", "quantize_hook_fx"]
 
@@ -60,6 +61,8 @@ def quantize(input: Tensor, step: float | Tensor = 1, mode: MODE | int = MODE.RO
     floor = mode == MODE.FLOOR
     if torch.compiler.is_compiling():  # plain operations are fused, and torch's tracer warns of a Function
         return _rounded(input.detach(), step, floor) + (input - input.detach())
+    if not (input.requires_grad or forward_ad._current_level >= 0 or transformed()):  # noqa: SLF001 - a frozen one
+        return _rounded(input, step, floor)
     return _straight_through(input, step, floor)
 
 
