@@ -135,7 +135,8 @@ def expand_rows(parameter: Tensor, shape: tuple[int, ...], name: str, dtype: str
     if not isinstance(parameter, torch.Tensor) or parameter.is_complex():
         kind = getattr(parameter, "dtype", type(parameter).__name__)
         raise ParameterError(f"expected {name} to be a tensor of real numbers, got {kind}")
-    parameter = parameter.to(getattr(torch, dtype))
+    if parameter.dtype != (wanted := getattr(torch, dtype)):
+        parameter = parameter.to(wanted)
     given = tuple(parameter.shape)
     shape = tuple(shape)
     if parameter.numel() == 1:
