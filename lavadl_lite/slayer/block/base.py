@@ -104,7 +104,7 @@ class AbstractBlock(torch.nn.Module):
             self._history = spikes[..., -longest:].detach().clone()
         if self.delay is not None:
             spikes = self.delay(spikes, offset=int(self.delay_shift))
-        elif spikes.numel() <= _FEW:
+        elif 0 < spikes.numel() <= _FEW:
             spikes = torch.nn.functional.pad(spikes, (1, -1))
         else:
             spikes = step_delay(spikes, 1)
