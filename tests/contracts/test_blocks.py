@@ -239,7 +239,7 @@ def test_count_log_adds_the_event_rate(neuron, case):
         assert rate is None
 
 
-@block_cases(SPIKING, every=True)
+@block_cases(SPIKING)
 @settings(max_examples=4)
 @given(T=st.integers(0, 70), per_channel=st.booleans(), data=st.data())
 def test_chunks_equal_the_whole(neuron, case, T, per_channel, data):

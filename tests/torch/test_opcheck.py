@@ -179,5 +179,6 @@ def test_an_op_without_gradient(name, shape):
 
 def test_every_op_is_checked():
     ours = {name for name in torch._C._dispatch_get_all_op_names() if name.startswith("lavadl_lite::")}
+    ours = {name for name in ours if not name.startswith("lavadl_lite::test_")}  # those that other tests make
     with_gradient = {f"lavadl_lite::{name}{end}" for name in OPS for end in ("", "_backward")}
     assert ours == with_gradient | {f"lavadl_lite::{name}" for name in WITHOUT_GRADIENT}
