@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -75,6 +75,13 @@ class AbstractBlock(torch.nn.Module):
     def _synapse(cls, name: str) -> Any:
         """The real or complex synapse of that name, whichever the family's neurons take."""
         return getattr(synapses.complex if cls.neuron_type.complex else synapses, name)
+
+    @staticmethod
+    def _given(neuron_params: Mapping[str, Any] | None) -> dict[str, Any]:
+        """A copy of ``neuron_params``, which a block of neurons needs."""
+        if neuron_params is None:
+            raise ParameterError("expected neuron_params to be a dict, got None")
+        return dict(neuron_params)
 
     def _hook(self, layer: Any, pre_hook_fx: Hook) -> None:
         """Set what the weight goes through before each use."""

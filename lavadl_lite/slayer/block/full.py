@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ...errors import ExchangeError, ParameterError, ShapeError
+from ...errors import ExchangeError, ShapeError
 from ...exchange import Layer
 from .base import AbstractBlock, Hook, Output
 
@@ -32,8 +32,7 @@ class _AbstractFull(AbstractBlock):
         mask: Tensor | None = None,
         count_log: bool = False,
     ) -> None:
-        if neuron_params is None:
-            raise ParameterError("expected neuron_params to be a dict, got None")
+        neuron_params = self._given(neuron_params)
         layer = self._synapse("Dense")(in_neurons, out_neurons, weight_scale, weight_norm)
         super().__init__(neuron_params, layer, delay, delay_shift, mask, count_log)
         self._hook(layer, pre_hook_fx)

@@ -1,13 +1,11 @@
 """Blocks over planes: convolution, pooling and their transposes; constructor and entry in the exchange format."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import ParameterError
 from ...exchange import Layer
 from ..synapse.conv import Size
 from .base import AbstractBlock, Hook, Output
@@ -20,14 +18,14 @@ class _AbstractPlane(AbstractBlock):
 
     def __init__(
         self,
-        neuron_params: Mapping[str, Any],
+        neuron_params: dict[str, Any],
         layer: torch.nn.Module,
         pre_hook_fx: Hook,
         delay: bool,
         delay_shift: bool | None,
         count_log: bool,
     ) -> None:
-        super().__init__(dict(neuron_params), layer, delay, delay_shift, None, count_log)
+        super().__init__(neuron_params, layer, delay, delay_shift, None, count_log)
         self._hook(layer, pre_hook_fx)
 
     def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -64,12 +62,6 @@ class _AbstractPlane(AbstractBlock):
             **self._exported_weight("weight", layer),
             **self._exported_delay(),
         }
-
-
-def _params(neuron_params: Mapping[str, Any] | None) -> dict[str, Any]:
-    if neuron_params is None:
-        raise ParameterError("expected neuron_params to be a dict, got None")
-    return dict(neuron_params)
 
 
 class _AbstractConvolution(_AbstractPlane):
@@ -148,7 +140,7 @@ class AbstractConv(_AbstractConvolution):
         layer = self._synapse("Conv")(
             in_features, out_features, kernel_size, stride, padding, dilation, groups, weight_scale, weight_norm
         )
-        super().__init__(_params(neuron_params), layer, pre_hook_fx, delay, delay_shift, count_log)
+        super().__init__(self._given(neuron_params), layer, pre_hook_fx, delay, delay_shift, count_log)
 
 
 class AbstractConvT(_AbstractConvolution):
@@ -192,7 +184,7 @@ class AbstractConvT(_AbstractConvolution):
         layer = self._synapse("ConvTranspose")(
             in_features, out_features, kernel_size, stride, padding, dilation, groups, weight_scale, weight_norm
         )
-        super().__init__(_params(neuron_params), layer, pre_hook_fx, delay, delay_shift, count_log)
+        super().__init__(self._given(neuron_params), layer, pre_hook_fx, delay, delay_shift, count_log)
 
 
 class _AbstractPooling(_AbstractPlane):
@@ -243,7 +235,7 @@ class AbstractPool(_AbstractPooling):
     ) -> None:
         layer = self._synapse("Pool")(kernel_size, stride, padding, dilation, weight_scale, weight_norm)
         super().__init__(
-            _params(neuron_params) | {"norm": None}, layer, pre_hook_fx, delay, delay_shift, count_log
+            self._given(neuron_params) | {"norm": None}, layer, pre_hook_fx, delay, delay_shift, count_log
         )  # fmt: skip
 
 
@@ -284,5 +276,5 @@ class AbstractUnpool(_AbstractPooling):
     ) -> None:
         layer = self._synapse("Unpool")(kernel_size, stride, padding, dilation, weight_scale, weight_norm)
         super().__init__(
-            _params(neuron_params) | {"norm": None}, layer, pre_hook_fx, delay, delay_shift, count_log
+            self._given(neuron_params) | {"norm": None}, layer, pre_hook_fx, delay, delay_shift, count_log
         )  # fmt: skip

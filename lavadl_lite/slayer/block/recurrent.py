@@ -134,8 +134,7 @@ class AbstractRecurrent(_AbstractFeedback):
         delay_shift: bool | None = None,
         count_log: bool = False,
     ) -> None:
-        if neuron_params is None:
-            raise ParameterError("expected neuron_params to be a dict, got None")
+        neuron_params = self._given(neuron_params)
         dense = self._synapse("Dense")
         super().__init__(neuron_params, None, delay, delay_shift, None, count_log)
         (size,) = integers(in_neurons, "in_neurons")
@@ -236,8 +235,7 @@ class AbstractKWTA(_AbstractFeedback):
         requires_grad: bool = True,
         count_log: bool = False,
     ) -> None:
-        if neuron_params is None:
-            raise ParameterError("expected neuron_params to be a dict, got None")
+        neuron_params = self._given(neuron_params)
         (size,) = integers(in_neurons, "in_neurons")
         (winners,) = integers(num_winners, "num_winners")
         layer = self._synapse("Dense")(size, out_neurons, weight_scale, weight_norm)
