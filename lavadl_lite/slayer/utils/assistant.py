@@ -79,7 +79,7 @@ class Assistant:
             group["lr"] /= factor
 
     def train(self, input: Tensor, target: Tensor) -> Tensor | tuple[Tensor, Any]:
-        """Take one optimizer step on a batch; the network is put into training mode.
+        """Take one optimizer step on a batch; a network in evaluation mode is put into training mode.
 
         Parameters
         ----------
@@ -101,7 +101,8 @@ class Assistant:
             If the network does not return what ``count_log`` and ``lam`` call for, or there is no optimizer.
         """
         optimizer = self._optimizer()
-        self.net.train()
+        if not self.net.training:  # saying it again to every module takes a twentieth of a small network's step
+            self.net.train()
         output, net_loss, count, loss = self._run(input, target, "training")
         if self.lam is not None:
             loss = loss + self.lam * net_loss

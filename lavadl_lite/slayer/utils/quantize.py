@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from ...errors import ParameterError
 from ...kernels.torch_op import eager_apply, transformed
 
-__all__ = ["MODE", "quantize", "quantize_hook_fx"]
+__all__ = ["MODE", "quantize", "quantize_held", "quantize_hook_fx"]
 
 
 @unique
@@ -95,6 +95,46 @@ class _StraightThrough(torch.autograd.Function):
 _straight_through = eager_apply(_StraightThrough)
 
 
+class _Held(torch.autograd.Function):
+    """Rounding and then clamping, whose derivative is taken to be 1 inside the range and 0 outside."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(input: Tensor, step: float, low: float, high: float) -> tuple[Tensor, Tensor]:
+        rounded = _rounded(input, step, floor=False)
+        held = rounded.clamp(low, high)
+        return held, held == rounded
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor, None, None, None]:
+        return grad * ctx.saved_tensors[0], None, None, None
+
+
+_held = eager_apply(_Held)
+
+
+def quantize_held(input: Tensor, step: float, low: float, high: float) -> Tensor:
+    """Round to multiples of ``step`` and hold them in ``low..high``; the gradient passes inside, not outside.
+
+    As :func:`quantize` and a clamp give it, at half the cost for a small tensor.
+
+    Parameters
+    ----------
+    input : Tensor, any shape
+    step, low, high : float
+        Distance between grid points, the lowest and the highest of them.
+    """
+    if torch.compiler.is_compiling() or not input.requires_grad or forward_ad._current_level >= 0:  # noqa: SLF001
+        return quantize(input, step).clamp(low, high)
+    return _held(input, step, low, high)[0]
+
+
 def quantize_hook_fx(x: Tensor, scale: int = 1 << 6, num_bits: int = 8, descale: bool = False) -> Tensor:
     """Quantise weights or a normalisation mean; for use as a ``pre_hook_fx``.
 
@@ -116,5 +156,5 @@ def quantize_hook_fx(x: Tensor, scale: int = 1 << 6, num_bits: int = 8, descale:
         Quantised values. The gradient passes unchanged inside the range and is zero outside.
     """
     lowest, highest = -2 * (1 << num_bits), 2 * ((1 << num_bits) - 1)
-    limited = quantize(x, step=2 / scale).clamp(lowest / scale, highest / scale)
+    limited = quantize_held(x, 2 / scale, lowest / scale, highest / scale)
     return limited * scale if descale else limited

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lavadl_lite.errors import ParameterError
 from lavadl_lite.slayer.utils import QUANTIZE_MODE, quantize, quantize_hook_fx
-from lavadl_lite.slayer.utils.quantize import MODE
+from lavadl_lite.slayer.utils.quantize import MODE, quantize_held
 from tests import strategies
 
 ROUNDING = {MODE.ROUND: np.rint, MODE.FLOOR: np.floor}
@@ -108,3 +108,23 @@ def test_hook_has_a_range_of_even_integers_of_nine_bits():
     inside = (x > -8) & (x < 510 / 64)
     assert torch.equal(x.grad[inside], torch.full((inside.sum(),), 64.0))
     assert not x.grad[x.abs() > 8.1].any()
+
+
+def test_held_is_quantize_and_clamp():
+    x = torch.tensor([-5, -4.02, -3.99, -0.01, 0.01, 0.03, 3.96, 3.98, 9, torch.nan], requires_grad=True)
+    grad = torch.linspace(1, 2, len(x))
+    expected = quantize(x, 1 / 32).clamp(-4, 127 / 32)
+    (truth,) = torch.autograd.grad(expected, x, grad)
+    held = quantize_held(x, 1 / 32, -4, 127 / 32)
+    assert torch.equal(held.nan_to_num(7), expected.nan_to_num(7))
+    assert torch.equal(torch.autograd.grad(held, x, grad)[0], truth)
+    assert torch.equal(quantize_held(x.detach(), 1 / 32, -4, 127 / 32).nan_to_num(7), expected.nan_to_num(7))
+    rows = torch.vmap(lambda row: quantize_held(row, 1 / 32, -4, 127 / 32))(x[None])
+    assert torch.equal(rows[0].nan_to_num(7), expected.nan_to_num(7))
+
+    def second(rounded):
+        (first,) = torch.autograd.grad((rounded * x.sin()).sum(), x, create_graph=True)
+        return torch.autograd.grad(first.sum(), x)[0]
+
+    x = x.detach()[:-1].requires_grad_()
+    assert torch.equal(second(quantize_held(x, 1 / 32, -4, 127 / 32)), second(quantize(x, 1 / 32).clamp(-4, 127 / 32)))
