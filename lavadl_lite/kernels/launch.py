@@ -19,7 +19,7 @@ from .cpu import as_argument, run_rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Kernel", "alike", "empty", "expand_rows", "floating", "power_of_two", "ready"]
+__all__ = ["Kernel", "alike", "empty", "expand_rows", "floating", "on_cpu", "power_of_two", "ready"]
 
 
 class Kernel:
@@ -59,6 +59,11 @@ def ready(tensor: Tensor) -> Tensor:
     if not tensor.is_contiguous():
         tensor = tensor.contiguous()
     return tensor.resolve_neg() if tensor.is_neg() else tensor
+
+
+def on_cpu(tensor: Tensor) -> bool:
+    """Whether ``tensor`` is where memory and cache are a CPU's: for what is laid out to suit them."""
+    return tensor.is_cpu
 
 
 def alike(array: np.ndarray, like: Tensor | np.ndarray) -> Tensor | np.ndarray:

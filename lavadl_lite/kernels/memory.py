@@ -14,7 +14,7 @@ import numpy as np
 __all__ = ["LIMIT", "SMALLEST", "empty", "held", "release", "set_pooling"]
 
 LIMIT = 256 << 20  # bytes kept at most
-SMALLEST = 4 << 20  # bytes; from here NumPy asks for huge pages too
+SMALLEST = 1 << 20  # bytes; below, malloc keeps what it has
 
 # Size in bytes -> buffers, the size asked for longest ago first.  No lock, which a collection of garbage could ask for
 # twice: every operation is atomic, and where two threads meet between two of them, a buffer is lost to the system.

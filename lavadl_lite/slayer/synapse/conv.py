@@ -11,6 +11,7 @@ from torch import Tensor
 from ... import kernels
 from ...errors import ParameterError, ShapeError
 from .base import AbstractLayer, Hook, integers
+from .unfolded import conv3d
 
 __all__ = ["AbstractConv", "Conv", "ConvTranspose", "Size"]
 
@@ -250,7 +251,7 @@ class Conv(AbstractConv):
         return self._covered(size, axis)
 
     def _sums(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.conv3d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+        return conv3d(x, weight, self.stride, self.padding, self.dilation, self.groups)
 
 
 class ConvTranspose(AbstractConv):
