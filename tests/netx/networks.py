@@ -1,11 +1,11 @@
-"""Networks as layers of a file and as entries of the transcription of Lava; nothing is tested here."""
+"""Networks as layers of a file, and what goes into them; nothing is tested here."""
 
 import numpy as np
 from hypothesis import strategies as st
 
 from lavadl_lite.exchange import Layer
 
-__all__ = ["cells", "dense", "entry_of", "input_layer", "inputs", "networks", "neuron", "runs", "wide_network"]
+__all__ = ["cells", "dense", "input_layer", "inputs", "networks", "neuron", "runs", "wide_network"]
 
 
 def neuron(current_decay=1024, voltage_decay=128, threshold=80, graded=False, exponent=None):
@@ -28,20 +28,6 @@ def dense(weight, cell, bias=None, delay=None, side=None):
     fields |= {} if delay is None else {"delay": np.asarray(delay, np.float32)}
     fields |= {} if side is None else {"delaySide": side}
     return Layer("dense", fields, cell)
-
-
-def entry_of(layer):
-    """A layer as the transcription has it."""
-    entry = {}
-    if layer.neuron is not None:
-        cell = layer.neuron
-        entry |= {"current_decay": cell["iDecay"], "voltage_decay": cell["vDecay"], "threshold": cell["vThMant"]}
-        entry |= {"graded": cell["gradedSpike"], "exponent": int(cell.get("weight_exp", [0])[0])}
-    if layer.type == "dense":
-        fields = layer.fields
-        entry["weight"] = fields["weight"].astype(np.int64)
-        entry |= {name: fields[name].astype(np.int64) for name in ("bias", "delay") if name in fields}
-    return entry
 
 
 decays = st.one_of(st.integers(0, 4096), st.sampled_from([0, 1, 4095, 4096]))

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavadl_lite.errors import ParameterError
-from lavadl_lite.exchange import Network
+from lavadl_lite.exchange import Network, check_layer
 from lavadl_lite.netx import Simulator
-from tests.netx.networks import cells, dense, entry_of, input_layer, inputs, networks, neuron, runs
-from tests.reference import lava_lif
+from tests.netx.networks import cells, dense, input_layer, inputs, networks, neuron, runs
+from tests.reference import lava
 
 MANY = settings(max_examples=300)
 STATES = ("current", "voltage", "spike")
@@ -17,21 +17,19 @@ STATES = ("current", "voltage", "spike")
 
 def check(layers, x, bits, reset, align):
     """Output and all states, or an error where Lava would leave its 32 bits."""
-    reference = lava_lif.run_training if align else lava_lif.run_lava
-    # an input layer of the training side takes units of the state; the simulator takes those of Lava's in-port
-    scale = 64 if align and layers[0].type == "input" else 1
-    run = Simulator(Network(tuple(layers)), None, 0, bits, *reset).run
+    layers = [check_layer(layer) for layer in layers]
+    simulate = Simulator(Network(tuple(layers)), None, 0, bits, *reset).run
     record = [(i, name) for i in range(len(layers)) for name in STATES]
     try:
-        expected, states = reference([entry_of(layer) for layer in layers], x * scale, bits, *reset)
+        expected, states = (lava.run_training if align else lava.run_lava)(layers, x, bits, *reset)
     except OverflowError:
         with pytest.raises(ParameterError, match="expected currents of 32 bits"):
-            run(x, align)
+            simulate(x, align)
         return
-    found, recorded = run(x, align, record)
+    found, recorded = simulate(x, align, record)
     assert found.dtype == np.int32
     for i, name in record:
-        np.testing.assert_array_equal(recorded[i, name], states[i][name], f"{name} of layer {i}")
+        np.testing.assert_array_equal(recorded[i, name], states[i, name], f"{name} of layer {i}")
     np.testing.assert_array_equal(found, expected)
 
 
