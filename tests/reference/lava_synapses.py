@@ -9,6 +9,11 @@ from tests.reference.lava_neurons import M
 __all__ = ["Kind", "Synapses", "matrix"]
 
 
+def wrap_sum(total):
+    """Held in 24 bits: what lies outside comes back from the other side."""
+    return (total + M) % (2 * M) - M
+
+
 class Kind:
     """What a message is worth: ``payload / (count * 2**bits)``; ``count`` is how many an average has summed."""
 
@@ -92,7 +97,7 @@ class Synapses:
     def put(self, message):
         for delay, matrices in self.late:
             sums = np.stack([part @ message.ravel() for part in matrices])
-            self.buffer[delay] += (sums + M) % (2 * M) - M if self.wraps else sums
+            self.buffer[delay] += wrap_sum(sums) if self.wraps else sums
 
     def take(self):
         sums = self.buffer[0]
