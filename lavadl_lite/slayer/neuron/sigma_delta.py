@@ -185,8 +185,9 @@ class Neuron(AbstractIntegrator):
 
     @property
     def read_out_params(self) -> dict[str, Any]:
-        """``device_params`` of a neuron whose sum is read out."""
-        return {**self.device_params, "sigma_output": True}
+        """``device_params`` of a neuron whose sum is read out, without what changes its messages."""
+        names = ("type", "activation", "vThMant")
+        return {**{name: self.device_params[name] for name in names}, "sigma_output": True}
 
     def clamp(self) -> None:
         """Hold the threshold at one unit of a message or more."""

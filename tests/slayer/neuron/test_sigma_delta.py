@@ -46,6 +46,11 @@ def test_messages_equal_the_reference(shape, name, cumulative, carry, shared, sc
     np.testing.assert_array_equal(y.detach().numpy(), truth.reshape(shape))
 
 
+def test_a_read_out_says_nothing_of_how_messages_are_made():
+    neuron = Neuron(0.25, F.relu, cum_error=True, carry_rounding=True)
+    assert neuron.read_out_params == {"type": "SDNN", "activation": "relu", "vThMant": 16, "sigma_output": True}
+
+
 def test_golden_vector():
     y = Neuron(0.25, F.relu)(GOLDEN)
     assert y.tolist() == [[[0, 0.39990234375, 0.31982421875, 0.699951171875, -1.420166015625]]]
