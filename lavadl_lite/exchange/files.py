@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -50,16 +50,12 @@ def read(path: str | os.PathLike[str], num_layers: int | None = None) -> Network
     """
     with open_guarded(path) as root:
         version = root.attribute("formatVersion")
-        if version is not None and not _is_supported(version):
+        if version is not None and not (type(version) is int and 1 <= version <= FORMAT_VERSION):
             raise ExchangeError(f"/ attribute formatVersion: expected 1 to {FORMAT_VERSION}, got {version!r}")
         library = root.attribute("libraryVersion")
         layers = tuple(check_source(node) for node in islice(_entries(root.group("layer")), num_layers))
     output_shapes(layers)
-    return Network(layers, None if version is None else int(version), None if library is None else str(library))
-
-
-def _is_supported(version: Any) -> bool:
-    return np.asarray(version).dtype.kind in "iu" and 1 <= version <= FORMAT_VERSION
+    return Network(layers, version, None if library is None else str(library))
 
 
 def _entries(group: Node) -> Iterator[Node]:

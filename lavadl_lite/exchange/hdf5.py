@@ -7,9 +7,11 @@ links; filters (which load plugins), external and virtual storage, references an
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -25,6 +27,18 @@ __all__ = ["Node", "open_guarded"]
 
 TEXT_BYTES = 64  # the longest string that a field may hold
 HEAP_OBJECTS = 1 << 12  # HDF5 fills heaps of 4096 bytes with strings of this size, 16 bytes apart at least
+
+_BOOLEAN = h5py.h5t.py_create(np.dtype(bool), logical=True)
+_OTHER_TYPES = {
+    h5py.h5t.TIME: "times",
+    h5py.h5t.BITFIELD: "bits",
+    h5py.h5t.OPAQUE: "opaque data",
+    h5py.h5t.COMPOUND: "compounds",
+    h5py.h5t.REFERENCE: "references",
+    h5py.h5t.ENUM: "an enumeration",
+    h5py.h5t.VLEN: "sequences",
+    h5py.h5t.ARRAY: "arrays",
+}
 
 # what h5py turns the HDF5 library's own errors into, depending on where it meets the damage
 _H5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
@@ -50,7 +64,7 @@ class _Bytes:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._left = self._size = os.fstat(file.fileno()).st_size
+        self._left = os.fstat(file.fileno()).st_size
 
     def claim(self, path: str, amount: int) -> None:
         """Count data that is read; all of it together has no more bytes than the file."""
@@ -77,10 +91,11 @@ class _Bytes:
         raise ExchangeError(f"{path}: the file is damaged (no such string)")
 
     def _read(self, path: str, place: int, amount: int) -> bytes:
-        if place + amount > self._size:
-            raise ExchangeError(f"{path}: the file is damaged or truncated")
         self._file.seek(place)
-        return self._file.read(amount)
+        found = self._file.read(amount)
+        if len(found) < amount:
+            raise ExchangeError(f"{path}: the file is damaged or truncated")
+        return found
 
 
 class Node:
@@ -93,9 +108,10 @@ class Node:
     """
 
     def __init__(self, group: h5py.Group, path: str, plain: _Bytes) -> None:
+        self.path = path
         self._group = group
         self._plain = plain
-        self.path = path
+        self._members: dict[str, h5py.Group | h5py.Dataset] = {}  # those that were looked at
 
     def at(self, name: str) -> str:
         """Path of a member."""
@@ -103,8 +119,17 @@ class Node:
 
     def names(self) -> list[str]:
         """Names of all members, links of any kind included."""
+        return self._names
+
+    @cached_property
+    def _names(self) -> list[str]:
         with _damage_at(self.path):
-            return list(self._group)
+            found = list(self._group)
+        expected = f"expected names of at most {TEXT_BYTES} printable characters"
+        for name in found:
+            if not isinstance(name, str) or not name.isprintable() or len(name) > TEXT_BYTES:
+                raise ExchangeError(f"{self.path}: {expected}, got {name[:TEXT_BYTES]!r}")
+        return found
 
     def is_group(self, name: str) -> bool:
         """Whether the member is a group (else it is a dataset)."""
@@ -119,22 +144,23 @@ class Node:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape that a dataset declares; nothing is read."""
-        return self._checked(name).shape
+        return self._dataset(name).shape
 
     def value(self, name: str) -> Any:
         """Content of a dataset: a numeric array, or a ``str`` where it holds one string."""
-        data = self._checked(name)
+        data = self._dataset(name)
         path = self.at(name)
         with _damage_at(path):
-            self._plain.claim(path, data.size * data.dtype.itemsize)
+            self._plain.claim(path, math.prod(data.shape) * data.dtype.itemsize)
             if data.dtype.kind not in "OS":
                 return np.asarray(data[()])
-            if data.size != 1:
-                raise ExchangeError(f"{path}: expected one string, got {data.size}")
-            place = data.id.get_offset() if data.dtype.kind == "O" else None
-            return _text(data[()] if place is None else self._plain.text(path, place))
+            if (count := math.prod(data.shape)) != 1:
+                raise ExchangeError(f"{path}: expected one string, got {count}")
+            if data.dtype.kind == "S":
+                return _text(path, data[()])
+            return _text(path, self._plain.text(path, data.id.get_offset()))
 
-    def attribute(self, name: str) -> Any:
+    def attribute(self, name: str) -> int | float | str | None:
         """A scalar attribute, or None where there is none: a number, or a string of fixed length."""
         path = f"{self.path} attribute {name}"
         with _damage_at(path):
@@ -143,61 +169,83 @@ class Node:
             stored = self._group.attrs.get_id(name)
             if stored.shape != ():
                 raise ExchangeError(f"{path}: expected a scalar, got shape {stored.shape}")
-            _check_type(path, stored.dtype)
-            if stored.dtype.kind == "O":
+            _check_type(path, stored.get_type())
+            if _is_variable(stored.get_type()):
                 raise ExchangeError(f"{path}: expected a number or a string of fixed length")
             content = self._group.attrs[name]
-            return _text(content) if stored.dtype.kind == "S" else content
+            return _text(path, content) if stored.dtype.kind == "S" else content.item()
 
     def _member(self, name: str) -> h5py.Group | h5py.Dataset:
-        path = self.at(name)
-        with _damage_at(path):
-            links = self._group.id.links
-            if not links.exists(name.encode()):
-                raise ExchangeError(f"{path}: missing")
-            if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-                raise ExchangeError(f"{path}: expected data of this file, got a soft or external link")
-            member = self._group[name]
-        if not isinstance(member, h5py.Group | h5py.Dataset):
-            raise ExchangeError(f"{path}: expected a group or a dataset, got a named type")
-        return member
+        """A group, or a dataset in plain storage of a plain type."""
+        if name not in self._members:
+            with _damage_at(self.at(name)):
+                self._members[name] = self._open(name)
+        return self._members[name]
 
-    def _checked(self, name: str) -> h5py.Dataset:
-        """The member, which must be a dataset in plain storage of a plain type."""
-        data = self._member(name)
+    def _open(self, name: str) -> h5py.Group | h5py.Dataset:
         path = self.at(name)
+        links = self._group.id.links
+        if not links.exists(name.encode()):
+            raise ExchangeError(f"{path}: missing")
+        if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+            raise ExchangeError(f"{path}: expected data of this file, got a soft or external link")
+        member = h5py.h5o.open(self._group.id, name.encode())
+        if not isinstance(member, h5py.h5g.GroupID | h5py.h5d.DatasetID):
+            raise ExchangeError(f"{path}: expected a group or a dataset, got a named type")
+        if (count := h5py.h5o.get_info(member).rc) != 1:
+            raise ExchangeError(f"{path}: expected data with one name, got {count}")
+        if isinstance(member, h5py.h5g.GroupID):
+            return h5py.Group(member)
+        _check_storage(path, member)
+        return h5py.Dataset(member)
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        """The member, which must be a dataset."""
+        data = self._member(name)
         if not isinstance(data, h5py.Dataset):
-            raise ExchangeError(f"{path}: expected a dataset, got a group")
-        with _damage_at(path):
-            creation = data.id.get_create_plist()
-            if creation.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or creation.get_nfilters():
-                raise ExchangeError(f"{path}: expected plain contiguous storage, got chunked, compressed or virtual")
-            if creation.get_external_count():
-                raise ExchangeError(f"{path}: expected data of this file, got external storage")
-            if data.shape is None:
-                raise ExchangeError(f"{path}: expected data, got an empty dataspace")
-            _check_type(path, data.dtype)
-            if data.dtype.kind == "O" and data.id.get_offset() is None:
-                raise ExchangeError(f"{path}: expected data inside the file, got a string without a place")
-            stored = data.id.get_storage_size()
-            if data.size and stored < data.size * data.id.get_type().get_size():
-                raise ExchangeError(f"{path}: expected data inside the file, got {stored} bytes for shape {data.shape}")
+            raise ExchangeError(f"{self.at(name)}: expected a dataset, got a group")
         return data
 
 
-def _check_type(path: str, dtype: np.dtype) -> None:
-    """Numbers, booleans and short strings; no references, compounds or objects."""
-    text = h5py.check_string_dtype(dtype)
-    if text is not None:
-        if text.length is not None and text.length > TEXT_BYTES:
-            raise ExchangeError(f"{path}: expected at most {TEXT_BYTES} characters, got {text.length}")
-    elif dtype.kind not in "biuf" or dtype.subdtype is not None:
-        raise ExchangeError(f"{path}: expected numbers or a string, got type {dtype}")
+def _check_storage(path: str, data: h5py.h5d.DatasetID) -> None:
+    """Plain storage of a plain type, which holds what the shape declares."""
+    creation = data.get_create_plist()
+    if creation.get_layout() not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or creation.get_nfilters():
+        raise ExchangeError(f"{path}: expected plain contiguous storage, got chunked, compressed or virtual")
+    if creation.get_external_count():
+        raise ExchangeError(f"{path}: expected data of this file, got external storage")
+    if data.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+        raise ExchangeError(f"{path}: expected data, got an empty dataspace")
+    kind, shape, stored = data.get_type(), data.shape, data.get_storage_size()
+    _check_type(path, kind)
+    if stored < math.prod(shape) * kind.get_size():
+        raise ExchangeError(f"{path}: expected data inside the file, got {stored} bytes for shape {shape}")
+    if _is_variable(kind) and data.get_offset() is None:
+        raise ExchangeError(f"{path}: expected data inside the file, got a string without a place")
 
 
-def _text(content: Any) -> str:
+def _check_type(path: str, stored: h5py.h5t.TypeID) -> None:
+    """Numbers, booleans and short strings; no references, compounds, enumerations or objects."""
+    kind = stored.get_class()
+    if kind == h5py.h5t.STRING:
+        if not _is_variable(stored) and stored.get_size() > TEXT_BYTES:
+            raise ExchangeError(f"{path}: expected at most {TEXT_BYTES} characters, got {stored.get_size()}")
+    elif kind not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) and not stored.equal(_BOOLEAN):
+        raise ExchangeError(f"{path}: expected numbers or a string, got {_OTHER_TYPES.get(kind, 'another type')}")
+
+
+def _is_variable(kind: h5py.h5t.TypeID) -> bool:
+    """Whether it is a string of any length, which lies elsewhere."""
+    return kind.get_class() == h5py.h5t.STRING and kind.is_variable_str()
+
+
+def _text(path: str, content: Any) -> str:
     """One string of bytes, scalar or in an array of one."""
-    return bytes(np.asarray(content).reshape(-1)[0]).rstrip(b"\x00").decode("utf-8")
+    raw = bytes(np.asarray(content).reshape(-1)[0]).rstrip(b"\x00")
+    text = raw.decode("utf-8", "replace")
+    if text.encode() != raw or not text.isprintable():
+        raise ExchangeError(f"{path}: expected printable characters in UTF-8, got {raw!r}")
+    return text
 
 
 @contextmanager
