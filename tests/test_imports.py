@@ -18,7 +18,7 @@ ROOT = Path(lavadl_lite.__file__).parent
 
 # From left to right: a module may import its own group and what stands before it, never what stands after it.
 ORDER = [
-    "errors",
+    "errors, files",
     "exchange, viz",
     "kernels",
     "slayer.utils",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
+import io
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from ..errors import ExchangeError
+from ..files import whole_file
 from .hdf5 import Node, open_guarded
 from .schema import FORMAT_VERSION, LAYERS, NEURONS, Layer, Network, check_layer, check_source, output_shapes
 
@@ -127,14 +127,11 @@ def save(path: str | os.PathLike[str], layers: Iterable[Layer]) -> None:
     if not checked:
         raise ExchangeError("/layer: expected at least one layer, got none")
     output_shapes(checked)
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        with h5py.File(temporary, "w-") as file:
-            file.attrs["formatVersion"] = np.int64(FORMAT_VERSION)
-            file.attrs["libraryVersion"] = np.bytes_(f"lavadl_lite {__version__}")
-            for i, layer in enumerate(checked):
-                write_layer(file.create_group(f"layer/{i}"), layer)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()  # while HDF5 writes, nothing of it is on disk
+    with h5py.File(content, "w") as file:
+        file.attrs["formatVersion"] = np.int64(FORMAT_VERSION)
+        file.attrs["libraryVersion"] = np.bytes_(f"lavadl_lite {__version__}")
+        for i, layer in enumerate(checked):
+            write_layer(file.create_group(f"layer/{i}"), layer)
+    with whole_file(path) as target:
+        target.write(content.getbuffer())

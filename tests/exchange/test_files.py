@@ -2,6 +2,8 @@
 
 import io
 import random
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -106,6 +108,54 @@ def test_a_save_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path, m
     monkeypatch.setattr(h5py.Group, "create_dataset", fails)
     with pytest.raises(OSError, match="disk full"):
         exchange.save(path, [plain_layer()])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+INTERRUPTED = """
+import sys, time
+from lavadl_lite import exchange
+from lavadl_lite.exchange import files as writing
+
+def stops(*args):
+    original(*args)
+    print("half", flush=True)
+    time.sleep(60)
+
+original, writing.write_layer = exchange.write_layer, stops
+exchange.save(sys.argv[1], exchange.read(sys.argv[1]).layers)
+"""
+
+
+def test_a_killed_process_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.net"
+    exchange.save(path, [plain_layer()])
+    before = path.read_bytes()
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTED, path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "half\n"
+        process.kill()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+FULL = """
+import resource, sys
+from lavadl_lite import exchange
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # as a full disk: the system takes no more bytes
+try:
+    exchange.save(sys.argv[1], exchange.read(sys.argv[1]).layers)
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.net"
+    exchange.save(path, [plain_layer()])
+    before = path.read_bytes()
+    done = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("File too large\n", "")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import os
 import tokenize
-import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from ...errors import ExchangeError, ParameterError
+from ...files import whole_file
 from .event import Event, checked_time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = [
     "encode_1d_spikes", "encode_2d_spikes", "encode_np_spikes", "read_1d_spikes", "read_2d_spikes", "read_np_spikes",
@@ -188,7 +184,8 @@ def encode_np_spikes(filename: _PathLike, td_event: Event, fmt: str = "xypt", ti
     columns = _checked(td_event)
     places = [_whole(columns[name], name, (1 << 53) - 1) for name in ("xyc" if td_event.dim == 2 else "xc")]
     array = np.stack([*places, columns["t"] / unit], axis=1, dtype=np.float64)
-    _write(filename, lambda file: np.lib.format.write_array(file, array, allow_pickle=False))
+    with whole_file(filename) as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _read(filename: _PathLike) -> np.ndarray:
@@ -207,7 +204,8 @@ def _write_words(filename: _PathLike, places: tuple[np.ndarray, ...], columns: d
     c = _whole(columns["c"], "c", _LAST["c"])
     t = _whole(columns["t"] * _MICROSECONDS, "t in microseconds", _LAST["t"])
     words = np.stack([*places, c << 7 | t >> 16, t >> 8 & 255, t & 255], axis=1).astype(np.uint8)
-    _write(filename, lambda file: file.write(words.tobytes()))
+    with whole_file(filename) as file:
+        file.write(words.tobytes())
 
 
 def _read_array(path: Path) -> np.ndarray:
@@ -258,15 +256,3 @@ def _whole(values: np.ndarray, name: str, last: int) -> np.ndarray:
     if outside.any():
         raise ParameterError(f"expected {name} from 0 to {last}, got {values[outside][0]}")
     return rounded.astype(np.int64)
-
-
-def _write(filename: _PathLike, write: Callable[[BinaryIO], object]) -> None:
-    """Write a whole file, or none."""
-    target = Path(filename)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
