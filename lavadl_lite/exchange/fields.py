@@ -20,6 +20,7 @@ __all__ = [
     "NeuronType",
     "PlainSource",
     "Shape",
+    "Size",
     "Source",
     "Values",
     "check_fields",
@@ -30,7 +31,17 @@ PARTS = ("real", "imag")  # what a group holds in the place of an array, where n
 
 Shape = tuple[int, ...]
 Values = Mapping[str, Any]
-Axis = int | str | Callable[[Values], int]  # a number, the name of the field that holds it, or a rule
+
+
+@dataclass(frozen=True)
+class Size:
+    """Length of an axis that follows from fields: what it is called, and the rule."""
+
+    name: str
+    of: Callable[[Values], int]
+
+
+Axis = int | str | Size  # a number, the name of the field that holds it, or a rule
 
 
 class Mismatch(Exception):
@@ -291,7 +302,7 @@ def _array(source: Source, row: Field, known: Values) -> Any:
 def _size(axis: Axis, known: Values) -> int:
     if isinstance(axis, str):
         return int(known[axis])
-    return axis if isinstance(axis, int) else axis(known)
+    return axis if isinstance(axis, int) else axis.of(known)
 
 
 def _numbers(row: Field, value: Any) -> np.ndarray:

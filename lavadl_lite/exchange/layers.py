@@ -6,13 +6,13 @@ A further type is a further row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from . import geometry
-from .fields import Axis, Field, LayerType, Mismatch, Values
+from .fields import Axis, Field, LayerType, Mismatch, Size, Values
 
 __all__ = ["LAYERS"]
 
@@ -72,16 +72,15 @@ def _power_of_two(value: np.ndarray, _known: Values) -> np.ndarray:
     return value
 
 
-def _channels(known: Values) -> int:
-    return int(known["shape"][0])
+_channels = Size("channels", lambda known: int(known["shape"][0]))
 
 
-def _each_group(channels: str) -> Callable[[Values], int]:
-    return lambda known: int(known[channels] // known["groups"])
+def _each_group(channels: str) -> Size:
+    return Size(f"{channels} / groups", lambda known: int(known[channels] // known["groups"]))
 
 
-def _axis_of_kernel(axis: int) -> Callable[[Values], int]:
-    return lambda known: int(known["kernelSize"][axis])
+def _axis_of_kernel(axis: int) -> Size:
+    return Size(f"kernelSize[{axis}]", lambda known: int(known["kernelSize"][axis]))
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
@@ -90,6 +89,7 @@ _WEIGHT: dict[str, Any] = {"dtype": np.float32, "low": WEIGHT_MIN, "high": WEIGH
 _BIAS: dict[str, Any] = {"dtype": np.float32, "low": BIAS_MIN, "high": BIAS_MAX, "required": False}
 _SIZE: dict[str, Any] = {"dtype": np.int64, "low": 1, "high": NEURONS_MAX}
 _ONE: dict[str, Any] = {**_SIZE, "old": ((1,),)}
+_SYNAPSES = Size("outFeatures * inFeatures", lambda known: int(known["outFeatures"] * known["inFeatures"]))
 _KERNEL = (_axis_of_kernel(0), _axis_of_kernel(1))
 
 _PLANE = Field("shape", shapes=((3,),), convert=_population, **_SIZE)
@@ -107,7 +107,7 @@ _DENSE = (
     Field(
         "weight",
         shapes=(("outFeatures", "inFeatures"),),
-        old=((lambda known: known["outFeatures"] * known["inFeatures"],),),
+        old=((_SYNAPSES,),),
         complex=True,
         **_WEIGHT,
     ),

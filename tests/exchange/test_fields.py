@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lavadl_lite.errors import ExchangeError
-from lavadl_lite.exchange.fields import Field, Mismatch, PlainSource, check_fields
+from lavadl_lite.exchange.fields import Field, Mismatch, PlainSource, Size, check_fields
 
 
 def check(row, value, **known):
@@ -41,7 +41,7 @@ def test_an_old_shape_of_another_size_is_refused():
 
 
 def test_a_shape_may_follow_from_fields_before_it():
-    rows = (SIZE, Field("grid", np.int64, 0, 9, shapes=(("size", lambda known: known["size"] + 1),)))
+    rows = (SIZE, Field("grid", np.int64, 0, 9, shapes=(("size", Size("size + 1", lambda known: known["size"] + 1)),)))
     found = check_fields(PlainSource({"grid": np.ones((2, 3)), "size": 2}, ""), rows, {})
     assert list(found) == ["size", "grid"]
     assert found["grid"].shape == (2, 3)
