@@ -1,9 +1,13 @@
 """Sphinx settings; ``tox -e docs`` builds with warnings as errors."""
 
 import os
+import sys
 import warnings
+from pathlib import Path
 
 import lavadl_lite
+
+sys.path.insert(0, str(Path(__file__).parent))  # our own extensions
 
 project = "lavadl_lite"
 author = "the lavadl_lite developers"
@@ -11,6 +15,7 @@ copyright = f"2026, {author}"
 version = release = lavadl_lite.__version__
 
 extensions = [
+    "format_tables",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",

@@ -1,7 +1,6 @@
 """Every layer type: round trips, what is written, old variants, what is refused."""
 
 import os
-import re
 from pathlib import Path
 
 import h5py
@@ -15,7 +14,6 @@ from lavadl_lite.exchange import Layer
 from tests.exchange import drawn
 from tests.strategies import generators
 
-PAGE = (Path(__file__).parents[2] / "docs" / "exchange.rst").read_text(encoding="utf-8")
 REAL_FILES = os.environ.get("LAVADL_LITE_NETWORKS")  # a folder with network files of lava-dl
 CUBA = {"type": "CUBA", "iDecay": 1024, "vDecay": 128, "vThMant": 80, "refDelay": 1, "gradedSpike": False}
 RF = {"type": "RF_PHASE", "sinDecay": 3, "cosDecay": 4000, "vThMant": 80, "gradedSpike": False}
@@ -275,24 +273,3 @@ def test_missing_fields(tmp_path, kind, fields):
         path = stored(tmp_path / "a.net", kind, fields | {name: None}, CUBA)
         with pytest.raises(ExchangeError, match=f"/layer/0/{name}: missing"):
             exchange.read(path)
-
-
-# --- documentation ---------------------------------------------------------------------------------------------------
-
-
-def documented(kind):
-    """What the section of a type names, and what the sections name whose fields it shares."""
-    parts = re.split(r"^(.+)\n~{4,}$", PAGE, flags=re.MULTILINE)
-    (section,) = (text for title, text in zip(parts[1::2], parts[2::2], strict=True) if f"``{kind}``" in title)
-    shared = re.findall(r"(?<=fields of )``(\w+)``", section)
-    return set(re.findall(r"``(\w+)``", section)).union(*map(documented, shared))
-
-
-@pytest.mark.parametrize("kind", [*exchange.LAYERS, *exchange.NEURONS])
-def test_every_field_is_documented(kind):
-    row = exchange.LAYERS[kind] if kind in exchange.LAYERS else exchange.NEURONS[kind]
-    assert {field.name for field in row.fields if field.kept} <= documented(kind)
-
-
-def test_every_activation_is_documented():
-    assert set(exchange.ACTIVATIONS) <= documented("SDNN")
