@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read", "save", "write_layer"]
 
+LAYERS_MAX = 1 << 12  # entries of a file
 TYPE_BYTES = 10  # length of the fixed string that holds a layer's type, as lava-dl writes it
 
 
@@ -61,12 +62,16 @@ def read(path: str | os.PathLike[str], num_layers: int | None = None) -> Network
 def _entries(group: Node) -> Iterator[Node]:
     """The members "0" to "n - 1" in order."""
     names = set(group.names())
-    if not names:
-        raise ExchangeError(f"{group.path}: expected at least one layer, got none")
+    _check_count(group.path, len(names))
     for i in range(len(names)):
         if str(i) not in names:
             raise ExchangeError(f"{group.at(str(i))}: missing, while {group.path} has {len(names)} members")
         yield group.group(str(i))
+
+
+def _check_count(path: str, count: int) -> None:
+    if not 1 <= count <= LAYERS_MAX:
+        raise ExchangeError(f"{path}: expected at least one layer and at most {LAYERS_MAX}, got {count or 'none'}")
 
 
 def write_layer(handle: h5py.Group, layer: Layer) -> None:
@@ -87,6 +92,10 @@ def write_layer(handle: h5py.Group, layer: Layer) -> None:
     layer = check_layer(layer, handle.name or "")
     if len(handle):
         raise ExchangeError(f"{handle.name}: expected an empty group, got one with {', '.join(handle)}")
+    _put_layer(handle, layer)
+
+
+def _put_layer(handle: h5py.Group, layer: Layer) -> None:
     name = layer.type.encode()
     handle.create_dataset("type", data=np.array([name], dtype=f"S{max(TYPE_BYTES, len(name))}"))
     _write_fields(handle, LAYERS[layer.type].fields, layer.fields)
@@ -124,14 +133,13 @@ def save(path: str | os.PathLike[str], layers: Iterable[Layer]) -> None:
     from .. import __version__
 
     checked = [check_layer(layer, f"/layer/{i}") for i, layer in enumerate(layers)]
-    if not checked:
-        raise ExchangeError("/layer: expected at least one layer, got none")
+    _check_count("/layer", len(checked))
     output_shapes(checked)
     content = io.BytesIO()  # while HDF5 writes, nothing of it is on disk
     with h5py.File(content, "w") as file:
         file.attrs["formatVersion"] = np.int64(FORMAT_VERSION)
         file.attrs["libraryVersion"] = np.bytes_(f"lavadl_lite {__version__}")
         for i, layer in enumerate(checked):
-            write_layer(file.create_group(f"layer/{i}"), layer)
+            _put_layer(file.create_group(f"layer/{i}"), layer)
     with whole_file(path) as target:
         target.write(content.getbuffer())

@@ -42,7 +42,7 @@ class Reader:
             self._process = None
 
     def read(self, path):
-        """Outcome and message: one of ``FINE``, or a word for what must not be."""
+        """Outcome, message and bytes of memory: one of ``FINE``, or a word for what must not be."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -59,7 +59,7 @@ class Reader:
         if answer:
             return tuple(json.loads(answer))
         self._stop()
-        return ("hang", f"no answer in {SECONDS} s") if late else ("crash", f"exit code {process.returncode}")
+        return ("hang", f"no answer in {SECONDS} s", 0) if late else ("crash", f"exit code {process.returncode}", 0)
 
 
 # --- in the other process --------------------------------------------------------------------------------------------
@@ -107,10 +107,16 @@ def outcome(path):
 
 
 def most_memory():
-    """The most that this process has had in memory, in bytes."""
+    """The most that this process has had in memory, in bytes; in Linux since :func:`forget`."""
     if resource is None:
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def forget():
+    """Let the most memory be what there is now."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def main():
@@ -118,13 +124,15 @@ def main():
     if resource is not None and sys.platform == "linux":
         size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
-    answers, before = sys.stdout, most_memory()
+    answers = sys.stdout
     for line in sys.stdin:
+        forget()
+        before = most_memory()
         found = outcome(Path(line.rstrip("\n")))
-        before, grown = most_memory(), most_memory() - before
+        grown = most_memory() - before
         if grown > GROWTH:
             found = "memory", f"{grown} bytes"
-        answers.write(json.dumps(found) + "\n")
+        answers.write(json.dumps([*found, grown]) + "\n")
         answers.flush()
 
 

@@ -122,7 +122,7 @@ def stops(*args):
     print("half", flush=True)
     time.sleep(60)
 
-original, writing.write_layer = exchange.write_layer, stops
+original, writing._put_layer = writing._put_layer, stops
 exchange.save(sys.argv[1], exchange.read(sys.argv[1]).layers)
 """
 
@@ -215,6 +215,14 @@ def test_layers_are_numbered_without_gaps(tmp_path):
     with h5py.File(tmp_path / "a.net", "w") as file:
         put(file, {"layer": {"0": dense(), "2": dense()}})
     with pytest.raises(ExchangeError, match="/layer/1: missing, while /layer has 2 members"):
+        exchange.read(tmp_path / "a.net")
+
+
+def test_more_layers_than_a_file_may_have(tmp_path):
+    with h5py.File(tmp_path / "a.net", "w", libver="latest") as file:
+        for i in range(4097):
+            file.create_group(f"layer/{i}")
+    with pytest.raises(ExchangeError, match="/layer: expected at least one layer and at most 4096, got 4097"):
         exchange.read(tmp_path / "a.net")
 
 
