@@ -25,6 +25,7 @@ __all__ = [
     "Values",
     "check_fields",
     "refuse_unknown",
+    "shown",
 ]
 
 PARTS = ("real", "imag")  # what a group holds in the place of an array, where numbers are complex
@@ -194,12 +195,17 @@ class PlainSource:
 
     def shape(self, name: str) -> Shape:
         """Shape of the member."""
-        return np.shape(self._values[name])
+        return np.shape(self.value(name))
 
     def value(self, name: str) -> Any:
         """The member: an array or a string."""
         value = self._values[name]
-        return value if isinstance(value, str) else np.asarray(value)
+        if isinstance(value, str):
+            return value
+        try:
+            return np.asarray(value)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ExchangeError(f"{self.at(name)}: expected an array, got {type(value).__name__} ({error})") from error
 
 
 def _grouped(values: Values, path: str) -> Values:
@@ -276,10 +282,14 @@ def _refuse_group(source: Source, row: Field) -> None:
         raise Mismatch(row.name, "a dataset", "a group")
 
 
+def shown(value: Any) -> str:
+    """A string, or the type of an array, for messages."""
+    return repr(value) if isinstance(value, str) else f"type {value.dtype}"
+
+
 def _string(row: Field, value: Any) -> str:
     if not isinstance(value, str) or value not in row.choices:
-        got = repr(value) if isinstance(value, str) else f"type {value.dtype}"
-        raise Mismatch(row.name, "one of " + ", ".join(repr(choice) for choice in row.choices), got)
+        raise Mismatch(row.name, "one of " + ", ".join(repr(choice) for choice in row.choices), shown(value))
     return value
 
 
@@ -310,7 +320,7 @@ def _numbers(row: Field, value: Any) -> np.ndarray:
     kinds = "biu" if row.dtype is bool else "iuf"
     if isinstance(value, str) or value.dtype.kind not in kinds:
         expected = "true or false" if row.dtype is bool else "numbers"
-        raise Mismatch(row.name, expected, repr(value) if isinstance(value, str) else f"type {value.dtype}")
+        raise Mismatch(row.name, expected, shown(value))
     low, high = (0, 1) if row.dtype is bool else (row.low, row.high)
     good = (value >= low) & (value <= high)  # NaN is neither
     if value.dtype.kind == "f":

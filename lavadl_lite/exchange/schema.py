@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ExchangeError
-from .fields import LayerType, Mismatch, PlainSource, Shape, Source, Values, check_fields, refuse_unknown
+from .fields import LayerType, Mismatch, PlainSource, Shape, Source, Values, check_fields, refuse_unknown, shown
 from .layers import LAYERS
 from .neurons import NEURONS
 
@@ -131,7 +131,7 @@ def _type_name(source: Source, what: str, names: Mapping[str, str]) -> str:
         raise ExchangeError(f"{source.at('type')}: missing")
     name = source.value("type")
     if not isinstance(name, str) or name not in names:
-        raise ExchangeError(f"{source.at('type')}: expected a {what} type out of {', '.join(names)}, got {name!r}")
+        raise ExchangeError(f"{source.at('type')}: expected a {what} type out of {', '.join(names)}, got {shown(name)}")
     return names[name]
 
 

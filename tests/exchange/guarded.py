@@ -3,9 +3,11 @@
 import contextlib
 import io
 import json
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,8 @@ __all__ = ["FINE", "Reader"]
 
 MEMORY = 1 << 30  # bytes that reading may add to the address space
 GROWTH = 1 << 26  # bytes that one file may add to what is in memory
-SECONDS = 20
+SECONDS = 20  # of computing for one file
+PATIENCE = 300  # seconds until a process without an answer is ended, where the computer is busy with other things
 FINE = ("refused", "read")
 
 
@@ -48,7 +51,7 @@ class Reader:
                 [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
         process = self._process
-        timer = threading.Timer(SECONDS, process.kill)
+        timer = threading.Timer(PATIENCE, process.kill)
         timer.start()
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(f"{path}\n")
@@ -59,7 +62,8 @@ class Reader:
         if answer:
             return tuple(json.loads(answer))
         self._stop()
-        return ("hang", f"no answer in {SECONDS} s", 0) if late else ("crash", f"exit code {process.returncode}", 0)
+        late = late or process.returncode == -getattr(signal, "SIGXCPU", 0)
+        return "hang" if late else "crash", f"exit code {process.returncode}", 0
 
 
 # --- in the other process --------------------------------------------------------------------------------------------
@@ -107,16 +111,19 @@ def outcome(path):
 
 
 def most_memory():
-    """The most that this process has had in memory, in bytes; in Linux since :func:`forget`."""
+    """The most that this process has had in memory, in bytes; in Linux since :func:`limit`."""
     if resource is None:
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def forget():
-    """Let the most memory be what there is now."""
+def limit(seconds):
+    """End the process after so many seconds of computing from here, and count its memory from here."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    if resource is not None:
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + seconds, hard))
 
 
 def main():
@@ -126,7 +133,7 @@ def main():
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
     answers = sys.stdout
     for line in sys.stdin:
-        forget()
+        limit(SECONDS)
         before = most_memory()
         found = outcome(Path(line.rstrip("\n")))
         grown = most_memory() - before

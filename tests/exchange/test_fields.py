@@ -59,6 +59,8 @@ def test_a_shape_may_follow_from_fields_before_it():
         ("3", "expected numbers, got '3'"),
         (True, "expected numbers, got type bool"),
         ({"a": 1}, "expected a dataset, got a group"),
+        ([[1], [1, 2]], r"expected an array, got list \("),
+        (["a"], "expected shape"),
         (None, "missing"),
     ],
 )

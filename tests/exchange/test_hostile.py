@@ -34,7 +34,7 @@ def test_the_reader_tells_what_went_wrong(tmp_path, monkeypatch):
         assert reader.read(path)[0] == "refused"
         reader._process.kill()
         assert reader.read(path)[0] == "crash"
-        monkeypatch.setattr("tests.exchange.guarded.SECONDS", 0.01)
+        monkeypatch.setattr("tests.exchange.guarded.PATIENCE", 0.01)
         assert reader.read(path)[0] == "hang"
         monkeypatch.undo()
         assert reader.read(path)[0] == "refused"

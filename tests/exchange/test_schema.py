@@ -94,7 +94,8 @@ def test_scalar_weight_and_bias_of_input(store, form):
 HUGE = 1 << 40
 MESSAGES = [
     ({"type": layer_type("concat")}, "/layer/0/type: expected a layer type out of input, flatten, .*, got 'concat'"),
-    ({"type": 3}, "/layer/0/type: expected a layer type"),
+    ({"type": 3}, "/layer/0/type: expected a layer type out of .*, got type int64"),
+    ({"type": np.zeros(2000)}, "/layer/0/type: expected a layer type out of .*, got type float64"),
     ({"type": None}, "/layer/0/type: missing"),
     ({"type": np.array(["dense", "dense"], "S10")}, "/layer/0/type: expected one string, got 2"),
     ({"type": np.bytes_("dense" * 100)}, "/layer/0/type: expected at most 64 characters"),
