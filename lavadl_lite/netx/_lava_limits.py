@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Refusal", "refusals", "unrolled"]
 
 TYPES = ("input", "flatten", "dense", "dense_rec", "conv", "pool", "convT", "unpool")
-CONNECTIONS_MAX = 1 << 26  # of a layer that is written out connection by connection: 12 bytes each
+CONNECTIONS_MAX = 1 << 24  # of a layer that is written out connection by connection
 INT8_MAX = (1 << 7) - 1  # Lava's convolution holds its sizes in 8 bits
 
 # what each type that Lava lacks could be replaced by
@@ -84,10 +84,10 @@ def unrolled(layer: Layer) -> bool:
     layer : Layer
         Any entry.
     """
-    if layer.type in ("pool", "convT", "unpool"):
-        return True
     if layer.type != "conv":
-        return False
+        return layer.type in ("pool", "convT", "unpool")
+    if "weight/real" in layer.fields:
+        return True
     sizes = [layer.fields["groups"], *(layer.fields[name].max() for name in ("kernelSize", "stride", "padding"))]
     return _longest(layer) > 0 or max(*sizes, layer.fields["dilation"].max()) > INT8_MAX
 
