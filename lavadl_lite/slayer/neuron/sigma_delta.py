@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import ParameterError, ShapeError
+from ...errors import ExchangeError, ParameterError, ShapeError
 from ...exchange import ACTIVATIONS
 from .. import axon, dendrite
 from .base import AbstractIntegrator
@@ -18,6 +18,8 @@ from .dynamics import sigma_delta
 from .spec import Surrogate
 
 __all__ = ["Neuron", "neuron_params"]
+
+_COSMETIC = ("training", "inplace")  # attributes of a module that do not change what it computes
 
 
 def neuron_params(device_params: dict[str, Any], scale: int = 1 << 6) -> dict[str, Any]:
@@ -175,6 +177,23 @@ class Neuron(AbstractIntegrator):
 
     @property
     def device_params(self) -> dict[str, Any]:
+        """The neuron's type, activation and threshold as the exchange format has them, and the flags that are set.
+
+        Raises
+        ------
+        ExchangeError
+            If the activation's name is one of ``exchange.ACTIVATIONS``, but it computes something else: it has
+            arguments of its own, hooks, or only the name in common.
+        """
+        if self._activation_name in ACTIVATIONS and not _is_plain(self.activation, self._activation_name):
+            raise ExchangeError(
+                f"{type(self).__qualname__}, field neuron/activation: expected torch's {self._activation_name} without "
+                f"further arguments, which is all that the name says, got {self.activation!r}"
+            )
+        return self._named_params
+
+    @property
+    def _named_params(self) -> dict[str, Any]:
         flags = {"cumError": self.delta.cum_error, "carryRounding": self.delta.carry_rounding}
         return {
             "type": self.type_name,
@@ -186,8 +205,8 @@ class Neuron(AbstractIntegrator):
     @property
     def read_out_params(self) -> dict[str, Any]:
         """``device_params`` of a neuron whose sum is read out, without what changes its messages."""
-        names = ("type", "activation", "vThMant")
-        return {**{name: self.device_params[name] for name in names}, "sigma_output": True}
+        params = self._named_params
+        return {**{name: params[name] for name in ("type", "activation", "vThMant")}, "sigma_output": True}
 
     def clamp(self) -> None:
         """Hold the threshold at one unit of a message or more."""
@@ -368,3 +387,14 @@ class Neuron(AbstractIntegrator):
                 self.bias.data = self.bias.data.new_zeros(loaded.shape)
             self.bias_is_set = self.bias_is_set or bool(loaded.any())
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _is_plain(activation: Any, name: str) -> bool:
+    """Whether ``activation`` is what torch has under ``name``, called with nothing but its input."""
+    if not isinstance(activation, torch.nn.Module):
+        return any(activation is getattr(place, name, None) for place in (torch.nn.functional, torch))
+    kind = type(activation)
+    if getattr(torch.nn, kind.__name__, None) is not kind:
+        return False
+    usual, given = ({k: v for k, v in vars(module).items() if k not in _COSMETIC} for module in (kind(), activation))
+    return usual == given

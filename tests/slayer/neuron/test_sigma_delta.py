@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lavadl_lite.errors import ParameterError, ShapeError
+from lavadl_lite.errors import ExchangeError, ParameterError, ShapeError
+from lavadl_lite.exchange import ACTIVATIONS as ACTIVATION_NAMES
 from lavadl_lite.slayer import axon
+from lavadl_lite.slayer.block import sigma_delta as sigma_delta_block
 from lavadl_lite.slayer.neuron import Dropout
 from lavadl_lite.slayer.neuron.norm import MeanOnlyBatchNorm
 from lavadl_lite.slayer.neuron.sigma_delta import Neuron, neuron_params
@@ -360,6 +362,45 @@ def test_device_params_name_the_class_of_a_module():
     assert Neuron(1, torch.nn.LeakyReLU()).device_params["activation"] == "leakyrelu"
     assert "relu" in repr(Neuron(1, F.relu))
     assert "ReLU()" in repr(Neuron(1, torch.nn.ReLU()))
+
+
+def relu(x):
+    return x.clamp(0, 1)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [F.relu, torch.relu, torch.tanh, F.elu, F.softplus, torch.nn.ELU(), torch.nn.ReLU(inplace=True), torch.nn.GELU()],
+)
+def test_a_name_says_what_is_computed(activation):
+    assert Neuron(1, activation).device_params["activation"] in ACTIVATION_NAMES
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        torch.nn.ELU(alpha=2), torch.nn.Hardtanh(-2, 2), torch.nn.Softplus(threshold=3), relu,
+        torch.nn.GELU(approximate="tanh"), type("Tanh", (torch.nn.Tanh,), {})(),
+    ],
+    ids=["argument", "limits", "keyword", "function", "variant", "class"],
+)  # fmt: skip
+def test_what_a_name_does_not_say_is_not_exported(activation):
+    block = sigma_delta_block.Dense({"threshold": 1, "activation": activation}, 2, 2)
+    block.materialize((2,))
+    with pytest.raises(ExchangeError, match=r"neuron/activation: expected torch's .* without further arguments"):
+        block.exchange_layer()
+    read_out = sigma_delta_block.Output({"threshold": 1, "activation": activation}, 2, 2)
+    read_out.materialize((2,))
+    assert read_out.exchange_layer().neuron["sigma_output"]
+
+
+def test_a_hook_is_no_part_of_the_name():
+    activation = torch.nn.ReLU()
+    handle = activation.register_forward_hook(lambda module, inputs, output: -output)
+    with pytest.raises(ExchangeError, match="neuron/activation"):
+        _ = Neuron(1, activation).device_params
+    handle.remove()
+    assert Neuron(1, activation).device_params["activation"] == "relu"
 
 
 def test_thresholds_of_channels_on_the_device():
