@@ -1,4 +1,4 @@
-"""Network files and their execution: save, load, and simulate in integers.  Needs neither torch nor Lava.
+"""Network files and what is done with them: save, load, simulate, check, verify.  Needs neither torch nor Lava.
 
 Only ``hdf5`` and ``blocks`` need Lava; they, ``modules`` and ``utils`` load at their first use.
 """
@@ -7,12 +7,30 @@ from importlib import import_module
 from types import ModuleType
 
 from ._files import load, save
+from .check import Finding, Findings, check
 from .simulator import Simulator
+from .verify import Difference, Verification, verify
 
-__all__ = ["Simulator", "blocks", "hdf5", "load", "modules", "save", "utils"]
+_LATER = ("blocks", "hdf5", "modules", "utils")
+
+__all__ = [
+    "Difference",
+    "Finding",
+    "Findings",
+    "Simulator",
+    "Verification",
+    "blocks",
+    "check",
+    "hdf5",
+    "load",
+    "modules",
+    "save",
+    "utils",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in __all__:
+    if name in _LATER:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

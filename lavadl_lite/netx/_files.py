@@ -11,7 +11,7 @@ from ..errors import ExchangeError
 if TYPE_CHECKING:
     import os
 
-__all__ = ["layers_of", "load", "save"]
+__all__ = ["layers_of", "load", "parts_of", "save"]
 
 
 def save(net: Any, path: str | os.PathLike[str]) -> None:
@@ -68,7 +68,7 @@ def layers_of(net: Any) -> tuple[exchange.Layer, ...]:
     ExchangeError
         If there is none, or one breaks the format.
     """
-    found = net.layers if isinstance(net, exchange.Network) else _collect(net)
+    found = [part if isinstance(part, exchange.Layer) else part.exchange_layer() for part in parts_of(net)]
     layers = tuple(exchange.check_layer(layer, f"/layer/{i}") for i, layer in enumerate(found))
     if not layers:
         raise ExchangeError(f"expected a network with blocks that can be written, got {type(net).__name__} with none")
@@ -76,20 +76,28 @@ def layers_of(net: Any) -> tuple[exchange.Layer, ...]:
     return layers
 
 
-def _collect(net: Any) -> Iterator[exchange.Layer]:
-    """Depth first; a block's own parts are not looked into, and a block that is met twice counts once."""
-    if isinstance(net, exchange.Layer):
+def parts_of(net: Any) -> Iterator[Any]:
+    """The blocks and entries of whatever :func:`save` takes, in order.
+
+    Depth first; a block's own parts are not looked into, and a block that is met twice counts once.
+
+    Raises
+    ------
+    ExchangeError
+        If ``net`` is nothing that has such.
+    """
+    if isinstance(net, exchange.Network):
+        yield from net.layers
+    elif isinstance(net, exchange.Layer) or callable(getattr(net, "exchange_layer", None)):
         yield net
-    elif callable(getattr(net, "exchange_layer", None)):
-        yield net.exchange_layer()
     elif callable(getattr(net, "modules", None)):
         inside: set[int] = set()
         for module in net.modules():
             if id(module) not in inside and callable(getattr(module, "exchange_layer", None)):
                 inside.update(id(part) for part in module.modules())
-                yield module.exchange_layer()
+                yield module
     elif isinstance(net, Iterable) and not isinstance(net, str | bytes):
         for part in net:
-            yield from _collect(part)
+            yield from parts_of(part)
     else:
         raise ExchangeError(f"expected a network of blocks, got {type(net).__name__}")
