@@ -1,4 +1,4 @@
-"""The command ``lavadl-lite``: look at a network file, run it, check the installation, see the demo.
+"""The command ``lavadl-lite``: look at a network file, run it, compare runs, check the installation, see the demo.
 
 Importing this loads neither torch nor numba; each command brings what it needs.
 """
@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -21,15 +21,17 @@ from . import __version__
 from .errors import DeviceError, ExchangeError, ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from .exchange import Layer
+    from .netx import Simulator
 
 __all__ = ["main"]
 
 NAME = "lavadl-lite"
-FAULT = 2  # exit code of a command that could not do what was asked
+WRONG = 1  # exit code of a command that found what should not be
+FAULT = 2  # of one that could not do what was asked
 
+EVENTS = (".bs1", ".bs2", ".bin")  # what files of events are called
 NEEDED = ("numpy", "numba", "h5py")
 USEFUL = {
     "torch": "training needs it: pip install torch",
@@ -58,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 for success, 1 where ``doctor`` found something missing, 2 for an error, told in one line on
-        stderr.
+        Exit code: 0 for success, 1 where ``check`` found an error, ``verify`` a difference or ``doctor`` something
+        missing, 2 where the command could not be carried out, told in one line on stderr.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser(with_demo=arguments[:1] == ["demo"]).parse_args(arguments)
@@ -88,25 +90,24 @@ def _parser(*, with_demo: bool) -> argparse.ArgumentParser:
     info.add_argument("file", metavar="FILE.net", type=Path)
     info.set_defaults(command=_info)
 
-    run = commands.add_parser("run", help="run a network file on an array, in integers, as Lava would")
-    run.add_argument("file", metavar="FILE.net", type=Path)
-    run.add_argument("input", metavar="INPUT.npy", type=Path, help="array of shape ([N,] C, H, W, T) or ([N,] C, T)")
+    check = commands.add_parser("check", help="print what a target cannot hold of a network file")
+    check.add_argument("file", metavar="FILE.net", type=Path)
+    check.add_argument("--target", choices=["lava", "loihi2", "simulator"], default="lava", help="default: lava")
+    check.set_defaults(command=_check)
+
+    run = commands.add_parser("run", help="run a network file on an array or on events, in integers, as Lava would")
+    _add_run_options(run)
     run.add_argument(
         "-o", "--output", metavar="OUTPUT.npy", type=Path, help="where to write the output messages (int32)"
     )
-    run.add_argument("--align", choices=["slayer"], help="timing of training instead of Lava's")
-    run.add_argument(
-        "--encode", action="store_true", help="the input is real-valued, for a network with an input layer"
-    )
-    for name, default, text in (
-        ("num-layers", None, "use only so many entries"),
-        ("skip-layers", 0, "leave out so many entries at the start"),
-        ("input-message-bits", 0, "above 0: multiply by the input's integers instead of counting spikes"),
-        ("reset-interval", None, "reset all states every so many steps"),
-        ("reset-offset", 0, "phase of the resets"),
-    ):
-        run.add_argument(f"--{name}", metavar="N", type=int, default=default, help=text)
     run.set_defaults(command=_run)
+
+    verify = commands.add_parser("verify", help="compare a run of a network file with Lava's, or with a stored output")
+    _add_run_options(verify)
+    beside = verify.add_mutually_exclusive_group(required=True)
+    beside.add_argument("--against", choices=["lava"], help="compare every layer of the simulator and of Lava")
+    beside.add_argument("--expected", metavar="OUTPUT.npy", type=Path, help="compare the output with what run wrote")
+    verify.set_defaults(command=_verify)
 
     doctor = commands.add_parser("doctor", help="check what is installed, and whether kernels compile and run")
     doctor.set_defaults(command=_doctor)
@@ -120,80 +121,81 @@ def _parser(*, with_demo: bool) -> argparse.ArgumentParser:
     return parser
 
 
-# --- info ------------------------------------------------------------------------------------------------------------
+def _add_run_options(run: argparse.ArgumentParser) -> None:
+    """What says how a network runs, and on what."""
+    run.add_argument("file", metavar="FILE.net", type=Path)
+    run.add_argument(
+        "input", metavar="INPUT", type=Path,
+        help="array of shape ([N,] C, H, W, T) or ([N,] C, T) in a .npy file; or events of five bytes, with x in 16 "
+        "bits (.bs1) or x and y in 8 each (.bs2, .bin)",
+    )  # fmt: skip
+    run.add_argument("--steps", metavar="T", type=int, help="of events: length of the input; default: all of them")
+    run.add_argument("--sampling-time", metavar="MS", type=float, default=1.0, help="of events: milliseconds a step")
+    run.add_argument("--align", choices=["slayer"], help="timing of training instead of Lava's")
+    run.add_argument(
+        "--encode", action="store_true", help="the input is real-valued, for a network with an input layer"
+    )
+    for name, default, text in (
+        ("num-layers", None, "use only so many entries"),
+        ("skip-layers", 0, "leave out so many entries at the start"),
+        ("input-message-bits", 0, "above 0: multiply by the input's integers instead of counting spikes"),
+        ("reset-interval", None, "reset all states every so many steps"),
+        ("reset-offset", 0, "phase of the resets"),
+    ):
+        run.add_argument(f"--{name}", metavar="N", type=int, default=default, help=text)
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
 
 
 def _info(options: argparse.Namespace) -> int:
-    from .exchange import output_shapes, read
+    from .exchange import read
+    from .netx._report import table
 
-    network = read(options.file)
-    shapes = output_shapes(network.layers)
-    rows = [_describe(i, layer, shape) for i, (layer, shape) in enumerate(zip(network.layers, shapes, strict=True))]
-    header = {name: name for name in rows[0]}
-    widths = {name: max(len(row[name]) for row in (header, *rows)) for name in header}
-    for row in (header, *rows):
-        print("  ".join(row[name].rjust(widths[name]) for name in header).rstrip())
-    neurons = sum(int(np.prod(s)) for layer, s in zip(network.layers, shapes, strict=True) if _has_neurons(layer))
-    weights = sum(int(np.count_nonzero(_weights(layer))) for layer in network.layers)
-    origin = network.library_version or "no version: written by lava-dl"
-    print(f"{neurons} neurons, {weights} weights; {origin}")
+    print(table(read(options.file)))
     return 0
 
 
-def _has_neurons(layer: Layer) -> bool:
-    return layer.neuron is not None or layer.type == "dense"
+def _check(options: argparse.Namespace) -> int:
+    from .netx import check
 
-
-def _weights(layer: Layer) -> np.ndarray:
-    """All weights of the synapses, as they are stored: a kernel's once, and both parts of complex ones."""
-    names = () if layer.type == "input" else ("weight", "weight_rec")
-    keys = [key for name in names for key in (name, f"{name}/real", f"{name}/imag") if key in layer.fields]
-    return np.concatenate([np.zeros(0), *(np.ravel(layer.fields[key]) for key in keys)])
-
-
-def _describe(index: int, layer: Layer, shape: tuple[int, ...]) -> dict[str, str]:
-    """One row of the table; what a layer does not have is a dash."""
-    cell, weights = layer.neuron or {}, _weights(layer)
-    row = {"layer": str(index), "type": layer.type, "shape": "x".join(str(size) for size in shape)}
-    row["neuron"] = cell.get("type", "integrator" if _has_neurons(layer) else "-")
-    row["neurons"] = str(np.prod(shape)) if _has_neurons(layer) else "-"
-    row["weights"] = str(np.count_nonzero(weights)) if weights.size else "-"
-    row["bits"] = str(_weight_bits(weights)) if weights.size else "-"
-    row["bias"] = _range(layer.fields, "bias", "bias/real", "bias/imag")
-    row["delay"] = _range(layer.fields, "delay")
-    row["threshold"] = _range(cell, "vThMant")
-    for name in ("iDecay", "vDecay"):
-        row[name] = _range(cell, name)
-    return row
-
-
-def _range(fields: Mapping[str, Any], *names: str) -> str:
-    """What the fields of these names span, or a dash where there is none."""
-    values = [np.ravel(fields[name]) for name in names if name in fields]
-    if not values:
-        return "-"
-    low, high = int(np.min(values)), int(np.max(values))
-    return str(low) if low == high else f"{low}..{high}"
-
-
-def _weight_bits(weight: np.ndarray) -> int:
-    """Bits of the integers that remain when a common power of two is taken out, sign included."""
-    integers = weight.astype(np.int64)
-    together = int(np.bitwise_or.reduce(integers, axis=None))
-    if not together:
-        return 0
-    integers //= together & -together  # the lowest bit that any weight has
-    low, high = int(integers.min()), int(integers.max())
-    return max(max(high, 0).bit_length(), (-low - 1).bit_length()) + 1 if low < 0 else high.bit_length()
-
-
-# --- run -------------------------------------------------------------------------------------------------------------
+    findings = check(options.file, options.target)
+    print(findings)
+    return WRONG if findings.errors else 0
 
 
 def _run(options: argparse.Namespace) -> int:
+    simulator = _simulator(options)
+    output = _simulated(simulator, options)
+    print(f"{simulator!r}: output {output.shape}, {np.count_nonzero(output)} messages")
+    if options.output is not None:
+        _save(options.output, output)
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from .netx.verify import compare, verify
+
+    simulator = _simulator(options)
+    if options.expected is not None:
+        output, stored = _simulated(simulator, options), _array(options.expected)
+        if output.ndim == len(simulator.output_shape) + 1:
+            output, stored = output[None], stored[None]
+        result = compare(str(options.expected), "the simulator", [((None, "output"), stored, output)])
+    else:
+        if options.skip_layers or options.input_message_bits or options.align:
+            raise ParameterError("expected no --skip-layers, --input-message-bits or --align with --against lava")
+        x = _load(options, simulator)
+        resets = {"reset_interval": options.reset_interval, "reset_offset": options.reset_offset}
+        result = verify(None, simulator.layers, x, "lava", **resets)
+    print(result)
+    return 0 if result else WRONG
+
+
+def _simulator(options: argparse.Namespace) -> Simulator:
     from .netx import Simulator
 
-    simulator = Simulator(
+    return Simulator(
         options.file,
         num_layers=options.num_layers,
         skip_layers=options.skip_layers,
@@ -201,15 +203,23 @@ def _run(options: argparse.Namespace) -> int:
         reset_interval=options.reset_interval,
         reset_offset=options.reset_offset,
     )
-    x = _load(options.input)
-    output = simulator.run(simulator.encode(x) if options.encode else x, align=options.align)
-    print(f"{simulator!r}: output {output.shape}, {np.count_nonzero(output)} messages")
-    if options.output is not None:
-        _save(options.output, output)
-    return 0
 
 
-def _load(path: Path) -> np.ndarray:
+def _simulated(simulator: Simulator, options: argparse.Namespace) -> np.ndarray:
+    x = _load(options, simulator)
+    return simulator.run(simulator.encode(x) if options.encode else x, align=options.align)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _load(options: argparse.Namespace, simulator: Simulator) -> np.ndarray:
+    """The input: an array, or events as the simulator takes them."""
+    path = options.input
+    return _events(path, options, simulator.input_shape) if path.suffix in EVENTS else _array(path)
+
+
+def _array(path: Path) -> np.ndarray:
     """One array from a ``.npy`` file; nothing that a file could execute."""
     try:
         array = np.load(path, allow_pickle=False)
@@ -218,6 +228,22 @@ def _load(path: Path) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise ParameterError(f"{path}: expected one array, got an archive of several")
     return array
+
+
+def _events(path: Path, options: argparse.Namespace, shape: tuple[int, ...]) -> np.ndarray:
+    """A spike in every bin that holds events, shape (C, H, W, T), or (C, T) for events without rows."""
+    try:
+        from .slayer import io
+    except ImportError as error:
+        raise ImportError(f"{path}: reading events needs torch ({error}); an array in a .npy file does not") from error
+    wide = path.suffix == ".bs1"
+    if len(shape) != (1 if wide else 3):
+        raise ParameterError(f"{path}: expected {'(X,)' if wide else '(C, Y, X)'} as the network's input, got {shape}")
+    event = io.read_1d_spikes(path) if wide else io.read_2d_spikes(path)
+    steps = event.to_tensor(options.sampling_time).shape[-1] if options.steps is None else options.steps
+    plane = (1, 1, *shape) if wide else shape
+    filled = event.fill_tensor(np.zeros((*plane, steps), np.float32), sampling_time=options.sampling_time)
+    return (filled != 0).reshape(*shape, steps)
 
 
 def _save(path: Path, array: np.ndarray) -> None:

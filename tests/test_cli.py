@@ -111,12 +111,74 @@ def test_info_knows_every_entry(tmp_path, capsys):
     assert lines[7].startswith("34 neurons, 12 weights; ")
 
 
-@pytest.mark.parametrize(
-    ("weights", "bits"),
-    [([0, 0], 0), ([1], 1), ([64, 128], 2), ([254], 7), ([-2], 1), ([-256, 254], 8), ([-256, 253], 9), ([-1, 1], 2)],
-)
-def test_weight_bits(weights, bits):
-    assert cli._weight_bits(np.array([weights], np.float32)) == bits
+def test_check_prints_findings(network, tmp_path, capsys):
+    """0 where nothing is an error, 1 where something is, whatever the target."""
+    for target in ("lava", "loihi2", "simulator"):
+        assert run("check", network, "--target", target) == 0
+        assert capsys.readouterr().out == f"{netx.check(network, target)}\n"
+    graded = {**CUBA, "vDecay": 7, "gradedSpike": True}
+    fields = {"inFeatures": 1, "outFeatures": 1, "shape": np.array([1]), "weight": np.array([[2]])}
+    save(tmp_path / "b.net", [Layer("dense", fields, graded)])
+    assert run("check", tmp_path / "b.net") == 1
+    assert "error: /layer/0/neuron/gradedSpike: " in capsys.readouterr().out
+    assert run("check", tmp_path / "b.net", "--target", "simulator") == 0
+
+
+def test_verify_compares_with_a_stored_output(network, array, tmp_path, capsys):
+    x = np.random.default_rng(0).random((3, 2, 20)) < 0.4
+    output = tmp_path / "y.npy"
+    assert run("run", network, array(x), "-o", output, "--num-layers", 2) == 0
+    capsys.readouterr()
+    assert run("verify", network, array(x), "--expected", output, "--num-layers", 2) == 0
+    assert capsys.readouterr().out == f"{output} and the simulator are equal: 120 values\n"
+    stored = np.load(output)
+    stored[2, 1, 7] += 1
+    np.save(output, stored)
+    assert run("verify", network, array(x), "--expected", output, "--num-layers", 2) == 1
+    assert "the output, step 7, neuron (1,), sample 2: " in capsys.readouterr().out
+    np.save(output, stored[2])
+    assert run("verify", network, array(x[2]), "--expected", output, "--num-layers", 2) == 1
+    capsys.readouterr()
+    check_error(capsys, run("verify", network, array(x), "--expected", output), "expected values of shape (2, 20)")
+
+
+def test_events_are_spikes_in_bins(tmp_path):
+    """Two events in one bin are one spike; what lies beyond the last step is left out."""
+    pytest.importorskip("torch")
+    from lavadl_lite.slayer import io
+
+    save(tmp_path / "a.net", [Layer("input", {"shape": np.array([2, 3, 4])}, {**CUBA, "vDecay": 7, "vThMant": 0})])
+    x, y, c, t = [3, 3, 0, 1], [2, 2, 0, 1], [1, 1, 0, 0], [0.25, 0.4, 4, 9]
+    io.encode_2d_spikes(tmp_path / "x.bs2", io.Event(x, y, c, t))
+    filled = np.zeros((2, 3, 4, 10))
+    filled[1, 2, 3, 0] = filled[0, 0, 0, 4] = filled[0, 1, 1, 9] = 1
+    output = tmp_path / "y.npy"
+    for options, dense in (([], filled), (["--steps", 5], filled[..., :5])):
+        assert run("run", tmp_path / "a.net", tmp_path / "x.bs2", "-o", output, *options) == 0
+        np.testing.assert_array_equal(np.load(output), netx.Simulator(tmp_path / "a.net").run(dense))
+    assert run("run", tmp_path / "a.net", tmp_path / "x.bs2", "-o", output, "--sampling-time", 2) == 0
+    assert np.load(output).shape == (2, 3, 4, 5)
+
+
+def test_events_without_rows(network, tmp_path, capsys):
+    pytest.importorskip("torch")
+    from lavadl_lite.slayer import io
+
+    io.encode_1d_spikes(tmp_path / "x.bs1", io.Event([0, 1, 1], None, [0, 0, 0], [0, 1, 4]))
+    output = tmp_path / "y.npy"
+    assert run("run", network, tmp_path / "x.bs1", "-o", output, "--steps", 9) == 0
+    dense = np.zeros((2, 9))
+    dense[[0, 1, 1], [0, 1, 4]] = 1
+    np.testing.assert_array_equal(np.load(output), netx.Simulator(network).run(dense))
+    io.encode_2d_spikes(tmp_path / "x.bs2", io.Event([0], [0], [0], [0]))
+    capsys.readouterr()
+    check_error(capsys, run("run", network, tmp_path / "x.bs2"), "expected (C, Y, X) as the network's input, got (2,)")
+
+
+def test_events_need_torch(network, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lavadl_lite.slayer.io", None)
+    monkeypatch.delattr(sys.modules.get("lavadl_lite.slayer", object()), "io", raising=False)
+    check_error(capsys, run("run", network, tmp_path / "x.bs2"), "reading events needs torch")
 
 
 def test_run_prints_a_summary_and_writes_what_the_simulator_gives(network, array, tmp_path, capsys):
@@ -163,11 +225,15 @@ def test_a_failed_run_keeps_the_old_output(network, array, tmp_path, capsys):
         (["fly"], ["fly", "info"]),
         (["info"], ["FILE.net"]),
         (["info", "none.net"], ["none.net: No such file or directory"]),
-        (["run", "none.net"], ["INPUT.npy"]),
+        (["run", "none.net"], ["INPUT"]),
         (["run", "none.net", "x.npy"], ["none.net: No such file or directory"]),
         (["run", "none.net", "x.npy", "--align", "lava"], ["--align", "slayer"]),
         (["run", "none.net", "x.npy", "--num-layers", "two"], ["--num-layers", "two"]),
         (["run", "none.net", "x.npy", "--num-layers", "0"], ["num_layers", "at least 1"]),
+        (["check", "none.net"], ["none.net: No such file or directory"]),
+        (["check", "none.net", "--target", "loihi"], ["--target", "loihi2"]),
+        (["verify", "none.net", "x.npy"], ["--against", "--expected"]),
+        (["verify", "none.net", "x.npy", "--against", "lava", "--expected", "y.npy"], ["--expected", "--against"]),
     ],
 )
 def test_wrong_commands(arguments, parts, capsys, tmp_path, monkeypatch):
@@ -204,7 +270,7 @@ def test_version(capsys):
 def test_help_names_every_command(capsys):
     assert run("--help") == 0
     out = capsys.readouterr().out
-    assert all(command in out for command in ("info", "run", "doctor", "demo"))
+    assert all(command in out for command in ("info", "check", "run", "verify", "doctor", "demo"))
 
 
 def test_doctor_finds_what_the_tests_need(capsys):
