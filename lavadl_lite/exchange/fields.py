@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ExchangeError
 
 __all__ = [
+    "ANY",
     "PARTS",
     "Axis",
     "Field",
@@ -28,6 +29,7 @@ __all__ = [
     "shown",
 ]
 
+ANY = -1  # an axis of any length
 PARTS = ("real", "imag")  # what a group holds in the place of an array, where numbers are complex
 
 Shape = tuple[int, ...]
@@ -62,7 +64,8 @@ class Field:
     low, high : int
         Range of numbers, ends included.
     shapes : tuple of shapes
-        Shapes that are kept as they are, the usual one first.  An axis may name the field that holds its size.
+        Shapes that are kept as they are, the usual one first.  An axis may name the field that holds its size, or be
+        ``ANY``.
     old : tuple of shapes
         Shapes that old files have for as many values; they are brought to the first of ``shapes``.
     convert : callable, optional
@@ -134,16 +137,23 @@ class LayerType:
         In the order in which they are checked: sizes first.
     output_shape : callable
         ``(fields, shape before or None) -> shape``, without batch and time, or :class:`Mismatch` where they do not fit.
+        A layer that ``joins`` gets the shapes of all layers before.
     neuron : bool or None
         Whether it has a neuron, of any type; None where it may have one.
     needs : tuple of (str, str)
         Fields that mean something only beside another one, or beside the neuron.
+    check : callable, optional
+        ``(fields)`` raises :class:`Mismatch` where they contradict.
+    joins : bool
+        Whether it takes what the layers that it names send, not what the one before it does.
     """
 
     fields: tuple[Field, ...]
-    output_shape: Callable[[Values, Shape | None], Shape]
+    output_shape: Callable[[Values, Any], Shape]
     neuron: bool | None
     needs: tuple[tuple[str, str], ...] = ()
+    check: Callable[[Values], None] | None = None
+    joins: bool = False
 
 
 class Source(Protocol):
@@ -299,14 +309,19 @@ def _array(source: Source, row: Field, known: Values) -> Any:
     if row.convert is None:
         old = [shape for shape in old if math.prod(shape) == math.prod(kept[0])]
     shape = source.shape(row.name)
-    if shape not in kept + old:
-        raise Mismatch(row.name, "shape " + " or ".join(str(s) for s in kept), str(shape))
+    if not any(_fits(shape, allowed) for allowed in kept + old):
+        expected = " or ".join(str(s) for s in dict.fromkeys(kept)).replace(str(ANY), "any number")
+        raise Mismatch(row.name, f"shape {expected}", str(shape))
     value = _numbers(row, source.value(row.name))
     if row.convert is not None:
         value = row.convert(value, known)
     elif shape not in kept:
         value = value.reshape(kept[0])
     return value if value.shape else value.item()
+
+
+def _fits(shape: Shape, allowed: Shape) -> bool:
+    return len(shape) == len(allowed) and all(there in (here, ANY) for here, there in zip(shape, allowed, strict=True))
 
 
 def _size(axis: Axis, known: Values) -> int:

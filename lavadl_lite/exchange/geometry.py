@@ -1,18 +1,19 @@
 """The shape that each layer makes of the one before it, without batch and time.  Sizes of fields are in :mod:`.layers`.
 
 Every rule takes the fields of a layer, and the shape before it or None where that is not known, and raises
-:class:`Mismatch` where they do not fit each other.
+:class:`Mismatch` where they do not fit each other.  The rule of ``concat`` takes the shapes of all layers before it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .fields import Mismatch, Shape, Values
 
 __all__ = [
     "after_average",
+    "after_concat",
     "after_conv",
     "after_decimation",
     "after_dense",
@@ -103,6 +104,20 @@ def after_decimation(fields: Values, before: Shape | None) -> Shape:
     shape = _stored(fields)
     if before is not None and shape != before:
         raise Mismatch("shape", f"{before} as the layer before has it", str(shape))
+    return shape
+
+
+def after_concat(fields: Values, before: Sequence[Shape]) -> Shape:
+    """The named layers out of all before, joined along their first axis."""
+    names = [int(index) for index in fields["layers"]]
+    if max(names) >= len(before):
+        raise Mismatch("layers", f"numbers of layers before this one, 0 to {len(before) - 1}", str(max(names)))
+    joined = [before[index] for index in names]
+    if len({shape[1:] for shape in joined}) > 1:
+        raise Mismatch("layers", "layers with equal rows and columns", " and ".join(str(shape) for shape in joined))
+    shape = (sum(shape[0] for shape in joined), *joined[0][1:])
+    if _stored(fields) != shape:
+        raise Mismatch("shape", f"{shape} as the layers together have it", str(_stored(fields)))
     return shape
 
 

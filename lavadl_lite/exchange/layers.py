@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import geometry
-from .fields import Axis, Field, LayerType, Mismatch, Size, Values
+from .fields import ANY, Axis, Field, LayerType, Mismatch, Size, Values
 
 __all__ = ["LAYERS"]
 
@@ -72,6 +72,23 @@ def _power_of_two(value: np.ndarray, _known: Values) -> np.ndarray:
     return value
 
 
+def _at_least_one(value: np.ndarray, _known: Values) -> np.ndarray:
+    if not value.size:
+        raise Mismatch("layers", "the number of at least one layer", "none")
+    return value
+
+
+def _each_neuron(value: np.ndarray, known: Values) -> np.ndarray:
+    return value if value.shape else np.full(known["outFeatures"], value)
+
+
+def _delays_of_synapses(fields: Values) -> None:
+    """Only a delay of each neuron can have been trained behind it."""
+    delay = fields.get("delay")
+    if delay is not None and delay.shape != (fields["outFeatures"],) and fields.get("delaySide") == "output":
+        raise Mismatch("delaySide", f"'input' beside delays of synapses, of shape {delay.shape}", "'output'")
+
+
 _channels = Size("channels", lambda known: int(known["shape"][0]))
 
 
@@ -112,7 +129,17 @@ _DENSE = (
         **_WEIGHT,
     ),
     _CHANNEL_BIAS,
-    *_DELAY,
+    Field(
+        "delay",
+        np.float32,
+        0,
+        DELAY_MAX,
+        shapes=(("outFeatures",), ("inFeatures",), ("outFeatures", "inFeatures")),
+        old=((),),
+        convert=_each_neuron,
+        required=False,
+    ),
+    *_DELAY[1:],
 )
 _MOVES = (
     Field("kernelSize", shapes=((2,),), **_SIZE),
@@ -160,7 +187,7 @@ LAYERS: Mapping[str, LayerType] = {
     "flatten": LayerType(
         (Field("shape", shapes=((3,),), convert=_flat, **_SIZE),), geometry.after_flatten, neuron=False
     ),
-    "dense": LayerType(_DENSE, geometry.after_dense, neuron=None, needs=(_SIDE,)),
+    "dense": LayerType(_DENSE, geometry.after_dense, neuron=None, needs=(_SIDE,), check=_delays_of_synapses),
     "dense_rec": LayerType(
         (
             *_DENSE,
@@ -170,6 +197,7 @@ LAYERS: Mapping[str, LayerType] = {
         geometry.after_dense,
         neuron=True,
         needs=(_SIDE,),
+        check=_delays_of_synapses,
     ),
     "conv": LayerType(
         _conv("outChannels", _each_group("inChannels")),
@@ -195,5 +223,14 @@ LAYERS: Mapping[str, LayerType] = {
         ),
         geometry.after_decimation,
         neuron=False,
+    ),
+    "concat": LayerType(
+        (
+            Field("shape", shapes=((3,), (1,)), convert=_population, **_SIZE),
+            Field("layers", shapes=((ANY,),), convert=_at_least_one, **{**_SIZE, "low": 0}),
+        ),
+        geometry.after_concat,
+        neuron=False,
+        joins=True,
     ),
 }

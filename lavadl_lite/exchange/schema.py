@@ -98,6 +98,8 @@ def check_source(source: Source) -> Layer:
     neuron = _check_neuron(source.group("neuron"), fields) if has_neuron else None
     try:
         _check_parts(row, fields, neuron)
+        if row.check is not None:
+            row.check(fields)
         if neuron is not None and (check := NEURONS[neuron["type"]].check) is not None:
             check(neuron, name, fields)
     except Mismatch as wrong:
@@ -135,18 +137,25 @@ def _type_name(source: Source, what: str, names: Mapping[str, str]) -> str:
     return names[name]
 
 
-def output_shapes(layers: Iterable[Layer]) -> list[Shape]:
+def output_shapes(layers: Iterable[Layer], before: Shape | None = None) -> list[Shape]:
     """Shape after each layer, without batch and time.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+    before : tuple of int, optional
+        Shape before the first of them, where it is known.
 
     Raises
     ------
     ExchangeError
-        If a layer does not take what the one before gives.
+        If a layer does not take what the one before gives, or those that it joins.
     """
     shapes: list[Shape] = []
     try:
         for layer in layers:
-            shapes.append(LAYERS[layer.type].output_shape(layer.fields, shapes[-1] if shapes else None))
+            row = LAYERS[layer.type]
+            shapes.append(row.output_shape(layer.fields, shapes if row.joins else shapes[-1] if shapes else before))
     except Mismatch as wrong:
         name, expected, got = wrong.args
         raise ExchangeError(f"/layer/{len(shapes)}/{name}: expected {expected}, got {got}") from None

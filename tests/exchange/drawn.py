@@ -4,11 +4,23 @@ import numpy as np
 
 from lavadl_lite.exchange import Layer
 
-__all__ = ["COMPLEX", "LAYERS", "REAL", "check_equal", "draw_layer", "draw_neuron"]
+__all__ = ["COMPLEX", "LAYERS", "REAL", "alone", "check_equal", "draw_layer", "draw_neuron"]
 
 REAL = ("CUBA", "ALIF", "SDNN")
 COMPLEX = ("RF_PHASE", "RF_IZHIKEVICH", "ADRF_PHASE", "ADRF_IZHIKEVICH")
-LAYERS = ("input", "flatten", "dense", "dense_rec", "conv", "convT", "pool", "unpool", "average", "decimation")
+LAYERS = (
+    "input",
+    "flatten",
+    "dense",
+    "dense_rec",
+    "conv",
+    "convT",
+    "pool",
+    "unpool",
+    "average",
+    "decimation",
+    "concat",
+)
 
 
 def numbers(rng, low, high, shape=()):
@@ -57,11 +69,22 @@ def draw_layer(rng, kind, neuron=None):
     shape = plane if rng.integers(2) else plane[:1]
     if kind == "decimation":
         return Layer(kind, {"shape": shape, "factor": 2 ** int(rng.integers(8))})
+    if kind == "concat":
+        times = int(rng.integers(1, 5))
+        return Layer(kind, {"shape": np.array([times * channels, *shape[1:]]), "layers": np.zeros(times, int)})
     if kind == "input":
         scale = {"weight": numbers(rng, -256, 254, (1,)), "bias": numbers(rng, -4096, 4095, (1,))}
         cell = draw_neuron(rng, neuron, channels) if neuron else None
         return Layer(kind, {"shape": shape, **(some(rng, **scale) if neuron else {})}, cell)
     return _draw_synapses(rng, kind, neuron, plane)
+
+
+def alone(layer):
+    """The shortest network that ends with a layer of :func:`draw_layer`."""
+    if layer.type != "concat":
+        return [layer]
+    channels, *plane = layer.fields["shape"]
+    return [Layer("input", {"shape": np.array([channels // len(layer.fields["layers"]), *plane])}), layer]
 
 
 def _draw_synapses(rng, kind, neuron, plane):
@@ -94,9 +117,10 @@ def _draw_synapses(rng, kind, neuron, plane):
     if "pool" not in kind and rng.integers(2) and (encoder or neuron != "SDNN"):
         fields |= parts("bias", -4096, 4095, (channels,))
     if rng.integers(2):
-        fields |= {"delay": numbers(rng, 0, 62, (channels,))} | some(
-            rng, delaySide=str(rng.choice(["input", "output"]))
-        )
+        shapes = [(channels,), (inputs,), (channels, inputs)] if kind.startswith("dense") else [(channels,)]
+        shape = shapes[rng.integers(len(shapes))]
+        sides = ["input", "output"] if shape == (channels,) else ["input"]
+        fields |= {"delay": numbers(rng, 0, 62, shape)} | some(rng, delaySide=str(rng.choice(sides)))
     return Layer(kind, fields, draw_neuron(rng, neuron, channels, encoder) if neuron else None)
 
 

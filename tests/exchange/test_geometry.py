@@ -103,6 +103,29 @@ def test_a_whole_network():
     assert shapes_of((2, 9, 9), *layers) == shapes
 
 
+def concat(shape, *layers):
+    return Layer("concat", {"shape": np.array(shape), "layers": np.array(layers)})
+
+
+def test_layers_are_joined_along_channels_in_the_named_order():
+    layers = [moving("conv", (2, 9, 9), (4, 8, 7), 4, **SMALL), concat((2, 9, 9), 0), concat((6, 9, 9), 0, 2, 0)]
+    assert shapes_of((2, 9, 9), *layers) == [(4, 8, 7), (2, 9, 9), (6, 9, 9)]
+    assert shapes_of((2,), concat((4,), 0, 0), concat((6,), 1, 0)) == [(4,), (6,)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (concat((6, 8, 7), 0, 1), r"layers: expected layers with equal rows .* got \(2, 9, 9\) and \(4, 8, 7\)"),
+        (concat((5, 8, 7), 1), r"shape: expected \(4, 8, 7\) as the layers together have it, got \(5, 8, 7\)"),
+        (concat((4, 8, 7), 2), "layers: expected numbers of layers before this one, 0 to 1, got 2"),
+    ],
+)
+def test_layers_that_cannot_be_joined(layer, message):
+    with pytest.raises(ExchangeError, match=f"/layer/2/{message}"):
+        shapes_of((2, 9, 9), moving("conv", (2, 9, 9), (4, 8, 7), 4, **SMALL), layer)
+
+
 @pytest.mark.parametrize(
     ("before", "layer", "message"),
     [

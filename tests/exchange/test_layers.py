@@ -65,7 +65,7 @@ def stored(path, kind, fields, neuron=None, name_type=np.bytes_):
 def a_layer(kind, generator):
     """A random layer, with every sort of neuron that it may have."""
     neurons = {"input": (None, *drawn.REAL, *drawn.COMPLEX), "dense": (None, *drawn.REAL, *drawn.COMPLEX)}
-    if kind in ("flatten", "average", "decimation"):
+    if kind in ("flatten", "average", "decimation", "concat"):
         return drawn.draw_layer(generator, kind)
     choices = neurons.get(kind, (*drawn.REAL, *drawn.COMPLEX))
     return drawn.draw_layer(generator, kind, choices[generator.integers(len(choices))])
@@ -84,10 +84,10 @@ def test_the_table_is_what_is_tested():
 @given(generator=generators())
 def test_any_layer_is_read_as_it_was_written(tmp_path, kind, generator):
     layer = a_layer(kind, generator)
-    exchange.save(tmp_path / "a.net", [layer])
+    exchange.save(tmp_path / "a.net", drawn.alone(layer))
     found = exchange.read(tmp_path / "a.net").layers
-    drawn.check_equal(found[0], layer)
-    drawn.check_equal(exchange.check_layer(found[0]), layer)
+    drawn.check_equal(found[-1], layer)
+    drawn.check_equal(exchange.check_layer(found[-1]), layer)
     exchange.save(tmp_path / "b.net", found)
     assert (tmp_path / "a.net").read_bytes() == (tmp_path / "b.net").read_bytes()
 
@@ -148,6 +148,19 @@ def test_a_head_that_only_sums_its_messages(tmp_path):
     neuron = {"type": "SDNN", "sigma_output": True}
     path = stored(tmp_path / "a.net", "conv", conv(weight=WEIGHTS[..., None].astype(np.float32)), neuron)
     drawn.check_equal(exchange.read(path).layers[0], Layer("conv", conv(), neuron))
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (3,), (2, 3)])
+def test_delays_of_neurons_and_of_synapses(tmp_path, shape):
+    """A scalar is one for every neuron."""
+    weight = np.zeros((2, 3))
+    fields = {"inFeatures": 3, "outFeatures": 2, "shape": np.array([2]), "weight": weight, "delay": np.full(shape, 5)}
+    for kind, more in (("dense", {}), ("dense_rec", {"weight_rec": SQUARE})):
+        path = stored(tmp_path / f"{kind}.net", kind, fields | more, CUBA)
+        found = exchange.read(path).layers[0].fields["delay"]
+        np.testing.assert_array_equal(found, np.full(shape or (2,), 5), strict=False)
+        assert found.shape == (shape or (2,))
+        assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 1, 1), (1, 1, 6), (1, 6, 1)])
@@ -236,6 +249,40 @@ REFUSED = [
         RF,
         "weight_rec: expected parts real and imag for this RF_PHASE neuron",
     ),
+    (
+        "dense",
+        dense(inFeatures=3, weight=np.zeros((2, 3)), delay=np.zeros((3, 2))),
+        CUBA,
+        r"delay: expected shape \(2,\) or \(3,\) or \(2, 3\), got \(3, 2\)",
+    ),
+    (
+        "dense",
+        dense(inFeatures=3, weight=np.zeros((2, 3)), delay=np.zeros(3), delaySide="output"),
+        CUBA,
+        r"delaySide: expected 'input' beside delays of synapses, of shape \(3,\), got 'output'",
+    ),
+    ("dense", dense(delay=np.zeros((2, 2)), delaySide="output"), CUBA, "delaySide: expected 'input' beside delays"),
+    ("dense", dense(delay=np.full((2, 2), 63)), CUBA, r"delay: expected integers in \[0, 62\], got 63"),
+    (
+        "concat",
+        {"shape": np.array([2]), "layers": np.array(0)},
+        None,
+        r"layers: expected shape \(any number,\), got \(\)",
+    ),
+    (
+        "concat",
+        {"shape": np.array([2]), "layers": np.zeros(0, int)},
+        None,
+        "layers: expected the number of at least one",
+    ),
+    (
+        "concat",
+        {"shape": np.array([2]), "layers": np.array([-1])},
+        None,
+        r"layers: expected integers in \[0, 4194304\]",
+    ),
+    ("concat", {"shape": np.array([2]), "layers": None}, None, "layers: missing"),
+    ("concat", {"shape": np.array([2]), "layers": np.array([0])}, CUBA, "neuron: expected only fields that are known"),
     ("dense", recurrent(), CUBA, "weight_rec: expected only fields that are known"),
     ("dense", dense(weight=None, **PART), CUBA, "weight: expected one array for this CUBA neuron, got parts"),
     ("dense", dense(weight=None, **PART, bias=np.ones(2)), RF, "bias: expected parts real and imag for this RF_PHASE"),

@@ -93,7 +93,7 @@ def test_scalar_weight_and_bias_of_input(store, form):
 
 HUGE = 1 << 40
 MESSAGES = [
-    ({"type": layer_type("concat")}, "/layer/0/type: expected a layer type out of input, flatten, .*, got 'concat'"),
+    ({"type": layer_type("residual")}, "/layer/0/type: expected a layer type out of input, flatten, .*, got 'residual'"),
     ({"type": 3}, "/layer/0/type: expected a layer type out of .*, got type int64"),
     ({"type": np.zeros(2000)}, "/layer/0/type: expected a layer type out of .*, got type float64"),
     ({"type": None}, "/layer/0/type: missing"),
@@ -126,7 +126,7 @@ MESSAGES = [
     ({"bias": np.array([1, 4096.0])}, r"/layer/0/bias: expected integers in \[-4096, 4095\], got 4096.0 at \[1\]"),
     ({"delay": np.array([0, 63])}, r"/layer/0/delay: expected integers in \[0, 62\], got 63 at \[1\]"),
     ({"delay": np.array([-1, 0])}, r"/layer/0/delay: .* got -1 at \[0\]"),
-    ({"delay": np.zeros(3)}, r"/layer/0/delay: expected shape \(2,\), got \(3,\)"),
+    ({"delay": np.zeros(4)}, r"/layer/0/delay: expected shape \(2,\) or \(3,\) or \(2, 3\), got \(4,\)"),
     ({"delaySide": "left"}, "/layer/0/delaySide: expected one of 'input', 'output', got 'left'"),
     ({"delaySide": 1}, "/layer/0/delaySide: expected one of 'input', 'output', got type int64"),
     ({"weight_rec": np.zeros((2, 2))}, "/layer/0/weight_rec: expected only fields that are known here"),

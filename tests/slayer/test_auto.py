@@ -152,9 +152,25 @@ def test_integer_hook():
     assert x.grad.tolist() == [0, 1, 1, 1, 1, 0]
 
 
+def test_entries_that_are_no_blocks():
+    layers = Layer("input", {"shape": np.array([2])}), Layer("concat", {"shape": np.array([4]), "layers": [0, 0]})
+    with pytest.raises(ExchangeError, match=r"/layer/1/type: expected one of input, .*, which are blocks, got concat"):
+        auto.SequentialNetwork(Network(layers))
+
+
+def test_delays_that_blocks_do_not_have():
+    fields = {"inFeatures": 3, "outFeatures": 2, "shape": np.array([2]), "weight": np.zeros((2, 3))}
+    cell = {"type": "CUBA", "iDecay": 1024, "vDecay": 128, "vThMant": 80}
+    with pytest.raises(ExchangeError, match=r"/layer/0/delay: expected one for each neuron, .* got shape \(2, 3\)"):
+        auto.SequentialNetwork(Network((Layer("dense", fields | {"delay": np.ones((2, 3))}, cell),)))
+
+
 @settings(max_examples=100)
-@given(kind=st.sampled_from(drawn.LAYERS), cell=st.sampled_from([None, *drawn.REAL, *drawn.COMPLEX]),
-       rng=strategies.generators())  # fmt: skip
+@given(
+    kind=st.sampled_from([kind for kind in drawn.LAYERS if kind != "concat"]),
+    cell=st.sampled_from([None, *drawn.REAL, *drawn.COMPLEX]),
+    rng=strategies.generators(),
+)
 def test_every_number_of_a_layer_is_held_or_refused(kind, cell, rng):
     if kind in ("flatten", "average", "decimation"):
         cell = None
@@ -164,6 +180,7 @@ def test_every_number_of_a_layer_is_held_or_refused(kind, cell, rng):
     fields, held = layer.fields, layer.neuron or {}
     refused = (
         fields.get("delaySide") == "input"
+        or np.shape(fields.get("delay", [0] * int(fields["shape"][0]))) != (int(fields["shape"][0]),)
         or ("delay" in fields and (cell is None or "inputBias" in fields or read_out(layer)))
         or (kind == "dense" and cell is None and any("bias" in name for name in fields))
         or (kind != "dense" and held.get("sigma_output", False))

@@ -140,6 +140,8 @@ def _make(layer: exchange.Layer, path: str, persistent_state: bool, count_log: b
     """The block of an entry, with its weights, biases and delays."""
     fields, neuron = layer.fields, layer.neuron
     kind = neuron["type"] if neuron is not None else "RF_PHASE" if "weight/real" in fields else "CUBA"
+    if layer.type not in BLOCKS:
+        raise ExchangeError(f"{path}/type: expected one of {', '.join(BLOCKS)}, which are blocks, got {layer.type}")
     name = BLOCKS[layer.type]
     options = {arg: np.asarray(fields[field]).tolist() for field, arg in ARGUMENTS.items() if field in fields}
     if layer.type == "average":
@@ -162,6 +164,11 @@ def _make(layer: exchange.Layer, path: str, persistent_state: bool, count_log: b
     if "delay" in fields:
         if fields.get("delaySide", "output") != "output":
             raise ExchangeError(f"{path}/delaySide: expected 'output', as blocks have their delays, got 'input'")
+        if np.shape(fields["delay"]) != (int(fields["shape"][0]),):
+            raise ExchangeError(
+                f"{path}/delay: expected one for each neuron, as blocks have their delays, got shape "
+                f"{np.shape(fields['delay'])}"
+            )
         if "delay" not in inspect.signature(getattr(module, name)).parameters:
             raise ExchangeError(f"{path}/delay: expected none for a block {name}, got one")
         options["delay"] = True
