@@ -12,6 +12,7 @@ from sphinx.errors import SphinxError
 from sphinx.util.docutils import SphinxDirective
 
 from lavadl_lite.exchange import LAYERS, NEURONS
+from lavadl_lite.exchange.fields import ANY
 
 ADDITION = "addition"  # in the place of what lava-dl does with a field
 LINE = re.compile(r"^:([\w/]+):\s+(.*)$")
@@ -25,7 +26,7 @@ def rows(kind):
 
 def shape(axes):
     """A shape as Python writes it, with names for the axes that have no number."""
-    names = [str(getattr(axis, "name", axis)) for axis in axes]
+    names = ["any" if axis == ANY else str(getattr(axis, "name", axis)) for axis in axes]
     return f"({', '.join(names)}{',' if len(names) == 1 else ''})" if names else "scalar"
 
 

@@ -309,8 +309,8 @@ def _kernel_findings() -> Iterator[tuple[str, str, bool]]:
     seconds = time.perf_counter() - start
     right = spikes.tolist() == [[0, 1, 0, 1]]
     yield "kernel", f"loaded or compiled, and run in {seconds:.1f} s" if right else f"wrong result: {spikes}", right
-    from .netx import _lif
+    from .netx import _neurons
 
-    folder = _lif.dense.stats.cache_path
+    folder = _neurons.cuba.stats.cache_path
     advice = "no folder can be written, so each process compiles anew; set NUMBA_CACHE_DIR to one of yours"
     yield "cache", str(folder or advice), folder is not None

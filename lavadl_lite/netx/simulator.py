@@ -1,6 +1,6 @@
 """Runs a network file as integers, bit for bit as Lava's fixed-point processes do, without Lava.
 
-The loops are compiled at the first run (:mod:`._lif`); building them from a file is :mod:`._plan`.
+What an entry of the file does is in :mod:`._execute`; reading it for that is :mod:`._plan`.
 """
 
 from __future__ import annotations
@@ -10,28 +10,31 @@ import math
 import os
 import sys
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import exchange
 from ..errors import ParameterError, ShapeError
-from ._execute import STATES, execute
+from ._execute import names_of, worker_of
 from ._files import layers_of
-from ._plan import PORT_ONE, plan
+from ._plan import MESSAGE_MAX, PORT_ONE, Shape, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from ._plan import Stage
+
 __all__ = ["Simulator"]
 
-MESSAGE_MAX = (1 << 24) - 1  # what a message may hold; sums of weighted messages stay inside 64 bits
-CHUNK = 1 << 24  # messages that are held at once
+CHUNK = 1 << 20  # messages of an entry that are held at once
+STEPS = 16  # of which a chunk has as many at least, where the batch can be cut
 SIGNAL_STEP, SIGNAL_MIN, SIGNAL_MAX = 1 / 32, -4.0, 4.0 - 1 / 32  # how training quantises the signal of an input layer
 
 
 class Simulator:
-    """A network of integers with the arithmetic of Lava's LIF and Dense processes.
+    """A network of integers with the arithmetic of Lava's fixed-point processes.
 
     Parameters
     ----------
@@ -44,34 +47,54 @@ class Simulator:
     input_message_bits : int
         0: the first synapses count every non-zero input as one spike.  Greater: they multiply by the integer.
     reset_interval : int, optional
-        Set all states to 0 every so many steps.  None: never.
+        Bring all states back to their start every so many steps.  None: never.
     reset_offset : int
         Phase of these resets, see :meth:`run`.
     spike_exp : int
-        Fractional bits of sigma-delta messages, as lava-dl's netx has it; no other neuron uses it.
+        Fractional bits of sigma-delta messages beyond six, as lava-dl's netx has it; training has 6.
+    input_shape : tuple of int, optional
+        ``(C, H, W)`` or ``(n,)`` of what goes in, where no entry tells it: a network that starts with a convolution.
 
     Attributes
     ----------
     input_shape, output_shape : tuple of int
         Without batch and time.
+    output_scale : float
+        What a unit of the output stands for: 1 for spikes, ``2 ** -12`` for graded ones and so on.
+    recordable : mapping of int to tuple of str
+        What can be recorded of each entry, see :meth:`run`.
 
     Raises
     ------
     ExchangeError
         If the network breaks the exchange format.
     ParameterError
-        If an argument is out of its range, or leaves no neurons.
+        If an argument is out of its range or missing, it leaves no neurons, or a layer cannot take what is sent to it:
+        synapses need means of a power of two of channels, a concat needs messages of one kind.
 
     Notes
     -----
-    A step of a neuron, with ``a`` from its in-port, all in integers, ``z`` shifting toward zero::
+    A message is an integer.  It stands for itself where it is a spike (0 or 1), for 4096ths where it is a graded one,
+    and for ``2 ** -(6 + spike_exp)`` where a sigma-delta neuron sends it.  An average sends the sum of its channels, a
+    decimation that of its steps; the division is in what the sum stands for.  Synapses add up ``weight * message``, a
+    state of 4096ths grows by the sum cut once toward zero.  Sums of convolutions and poolings come back into 24 bits as
+    Lava's do, but not with ``align="slayer"``: training has no such limit.
+
+    A step of a CUBA neuron, with ``a`` from its in-port, all in integers, ``z`` shifting toward zero::
 
         u = wrap24(z(u * (4096 - iDecay) / 4096) + 64 * a)
         v = saturate24(z(v * (4096 - vDecay) / 4096) + z((u + 64 * bias) / 2 ** weight_exp))
         spike = v > 64 * vThMant;  v = 0 where it spikes
 
-    A graded spike carries the voltage, with 12 fractional bits: training multiplies weights by ``v / 4096``, so the
-    next current grows by ``z(sum(weight * v) / 64)``.  Lava sends such spikes as ones.
+    ALIF, RF and ADRF neurons add bias and division by ``2 ** weight_exp`` to what arrives, step as training does, and
+    saturate all states.  A sigma-delta neuron sums up what arrives in units of ``2 ** -(12 + spike_exp)``, adds its
+    bias, activates, and sends the floor of what changed by the threshold or more.  ``identity``, ``relu``, ``relu6``
+    and ``hardtanh`` are exact in integers; ``leaky_relu`` gives training's float32 bits; ``elu``, ``gelu``, ``selu``,
+    ``sigmoid``, ``silu``, ``softplus`` and ``tanh`` are rounded from float64 to float32, of which torch's own value may
+    differ in the last bits, so that a message may differ by one unit.
+
+    What lava-dl's netx leaves out is not left out here: graded spikes, activation functions, ``weight_exp``, delays of
+    convolutions, the adaptation of resonators.
 
     Examples
     --------
@@ -88,6 +111,7 @@ class Simulator:
         reset_interval: int | None = None,
         reset_offset: int = 0,
         spike_exp: int = 6,
+        input_shape: Shape | None = None,
     ) -> None:
         if num_layers is not None:
             _check_integer("num_layers", num_layers, 1)
@@ -103,17 +127,22 @@ class Simulator:
             layers = layers_of(file_or_net)[:num_layers]
         if skip_layers >= len(layers):
             raise ParameterError(f"expected skip_layers below the {len(layers)} entries, got {skip_layers}")
+        if input_shape is not None:
+            for size in input_shape:
+                _check_integer("each of input_shape", size, 1)
         self.layers = layers
         self.spike_exp = spike_exp
         self.reset_interval = reset_interval
         self.reset_offset = reset_offset
-        self.input_shape, self._stages = plan(layers, skip_layers, input_message_bits)
-        self.output_shape = self._stages[-1].shape
-        first = self._stages[0]
-        self._encoder = layers[first.index].fields if first.weight is None else None
+        self._plan = plan(layers, skip_layers, input_message_bits, spike_exp, input_shape)
+        first, last = self._plan.stages[0], self._plan.stages[-1]
+        self.input_shape, self.output_shape = self._plan.input_shape, last.shape
+        self.output_scale = last.sends.scale
+        self.recordable = MappingProxyType({stage.index: names_of(stage) for stage in self._plan.stages})
+        self._encoder = first.layer.fields if first.order is not None and first.layer.type == "input" else None
 
     def __repr__(self) -> str:
-        shapes = [self.input_shape, *(stage.shape for stage in self._stages)]
+        shapes = [self.input_shape, *(stage.shape for stage in self._plan.stages if stage.order is not None)]
         return f"Simulator({' -> '.join(str(shape) for shape in shapes)})"
 
     def encode(self, x: Any, *, whole: bool = False) -> np.ndarray:
@@ -167,74 +196,102 @@ class Simulator:
             integers, or what :meth:`encode` gives, for one that starts with an input neuron.  Any numeric type that
             holds such values exactly.
         align : None or "slayer"
-            None: Lava's own timing.  Entry t is what Lava's out-port carries at its step t + 1.  Synapses take a step
-            and their delays, a bias acts from the first step, and resets are staggered as netx sets them: neuron layer
-            k (from 0) at time steps congruent to ``reset_offset + 1 + k``.
+            None: Lava's own timing.  Entry t is what Lava's out-port carries at its step t + 1.  Every layer with
+            synapses takes a step and its delays, a bias acts from the first step, and resets are staggered as netx sets
+            them: neuron layer k (from 0) at time steps congruent to ``reset_offset + 1 + k``.  What the file says of
+            training's delays (``delaySide``, ``delayShift``) does not count.
 
-            "slayer": the timing of training.  A layer's output is shifted by one step and then delayed; bias and
-            resets of all layers start at the first arrival: resets happen before entries ``reset_offset``,
-            ``reset_offset + reset_interval``, and so on.  A network with bias then equals training.
+            "slayer": the timing of training.  A layer's output is shifted by a step, unless its family or its
+            ``delayShift`` says otherwise, and then delayed; bias and resets of all layers start at the first arrival:
+            resets happen before entries ``reset_offset``, ``reset_offset + reset_interval``, and so on.  The threshold
+            of a sigma-delta neuron is one unit of a message at least.  A network then equals training.
         record : iterable of (layer, state)
-            States to give back, by entry of ``/layer`` and ``"current"``, ``"voltage"`` (both after the step, reset by
-            a spike included, in 4096ths) or ``"spike"`` (what the layer sends).
+            States to give back, by entry of ``/layer`` and name: ``"spike"``, what any entry sends; ``"current"`` and
+            ``"voltage"`` of CUBA and ALIF; ``"real"`` and ``"imag"`` of complex neurons; ``"threshold"`` and
+            ``"refractory"`` of adaptive ones; ``"sigma"``, ``"activation"`` and ``"residue"`` of sigma-delta, in units
+            of ``2 ** -(12 + spike_exp)``, all others in 4096ths.  States are those after the step, with what its spike
+            does to them.  See ``recordable``.
 
         Returns
         -------
         array of int32, shape ([N,] C, T) or ([N,] C, H, W, T)
-            Messages of the last layer: 0 or 1, or a graded neuron's voltage in 4096ths.  Where ``record`` names
-            anything, a pair of this and a dictionary of arrays with the pairs of ``record`` as keys.
+            Messages of the last entry, which times ``output_scale`` are what training gives.  Behind a decimation by F
+            there are ``ceil(T / F)`` steps.  Where ``record`` names anything, a pair of this and a dictionary of
+            integer arrays with the pairs of ``record`` as keys.
 
         Raises
         ------
         ShapeError
             If the shape of ``x`` is not the network's.
         ParameterError
-            If a value is not an integer, or a current leaves the 32 bits that Lava has for it.
+            If a value is not an integer, or a current or a message leaves the 32 bits that Lava has for it.
         """
         if align not in (None, "slayer"):
             raise ParameterError(f"expected align to be None or 'slayer', got {align!r}")
         record = self._check_record(record)
         x = _as_array(x)
         lead = self._lead(x.shape)
-        rows = math.prod(lead), math.prod(self.input_shape), x.shape[-1]
-        messages = _exact(x, 1 if self._encoder is None else PORT_ONE).reshape(rows)
-        spikes, recorded = self._simulate(messages, record, slayer=align == "slayer")
-        output = _to_axes(spikes, lead, self.output_shape)
+        size = math.prod(self.input_shape)
+        x = _exact(x, 1 if self._encoder is None else PORT_ONE).reshape(math.prod(lead), size, x.shape[-1])
+        x = (x != 0).astype(np.int32) if self._plan.spikes else x
+        output, recorded = self._simulate(x, record, slayer=align == "slayer")
+        found = _to_axes(output, lead, self.output_shape)
         if not record:
-            return output
-        shapes = {stage.index: stage.shape for stage in self._stages}
-        return output, {key: _to_axes(values, lead, shapes[key[0]]) for key, values in recorded.items()}
+            return found
+        shapes = {stage.index: stage.shape for stage in self._plan.stages}
+        return found, {key: _to_axes(values, lead, shapes[key[0]]) for key, values in recorded.items()}
 
     def _simulate(
         self, x: np.ndarray, record: list[tuple[int, str]], *, slayer: bool
     ) -> tuple[np.ndarray, dict[tuple[int, str], np.ndarray]]:
-        """Messages of the last population, and what is recorded, as [samples, time, neurons]."""
+        """Messages of the last entry, and what is recorded, as [samples, time, neurons]."""
         samples, widest, steps = x.shape
-        widest = max(widest, *(len(stage.bias) for stage in self._stages))
-        chunk = max(CHUNK // max(widest * steps, 1), 1)
+        widest = max(widest, *(stage.neurons for stage in self._plan.stages))
+        batch = max(CHUNK // (widest * STEPS), 1)
+        chunk = max(CHUNK // (widest * min(batch, max(samples, 1))), 1)
         parts = []
-        with _progress(samples * len(self._stages)) as advance:
-            for lo in range(0, max(samples, 1), chunk):
-                messages = np.ascontiguousarray(x[lo : lo + chunk].transpose(0, 2, 1))
-                kept = {}
-                for order, stage in enumerate(self._stages):
-                    wanted = [name for index, name in record if index == stage.index]
-                    reset = (self.reset_interval or 0, self.reset_offset + (0 if slayer else order))
-                    states = execute(stage, messages, reset, slayer=slayer, wanted=wanted)
-                    kept.update({(stage.index, name): states[name] for name in wanted})
-                    messages = states["spike"]
-                    advance(len(messages))
-                parts.append((messages, kept))
-        spikes = np.concatenate([messages for messages, _ in parts])
-        return spikes, {key: np.concatenate([kept[key] for _, kept in parts]) for key in record}
+        with _progress(samples * steps) as advance:
+            for lo in range(0, max(samples, 1), batch):
+                some = x[lo : lo + batch]
+                workers = [self._worker(stage, len(some), record, slayer=slayer) for stage in self._plan.stages]
+                kept: dict[tuple[int, str], list[np.ndarray]] = {key: [] for key in [*record, (-1, "spike")]}
+                for t in range(0, max(steps, 1), chunk):
+                    piece = some[:, :, t : t + chunk]
+                    piece = _channels_last(some[:, :, t : t + chunk], self.input_shape)
+                    self._advance(workers, piece, kept, end=t + chunk >= steps)
+                    advance(len(some) * piece.shape[1])
+                for worker, stage in zip(workers, self._plan.stages, strict=True):
+                    for name, values in getattr(worker, "recorded", {}).items():
+                        kept[stage.index, name] = values
+                parts.append({key: np.concatenate(values, axis=1) for key, values in kept.items()})
+        whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        return whole.pop((-1, "spike")), whole
+
+    def _worker(self, stage: Stage, samples: int, record: list[tuple[int, str]], *, slayer: bool) -> Any:
+        reset = (self.reset_interval or 0, self.reset_offset + (0 if slayer else stage.order or 0))
+        wanted = {name for index, name in record if index == stage.index} - {"spike"}
+        return worker_of(stage, samples, self.spike_exp, reset, wanted, slayer=slayer)
+
+    def _advance(
+        self, workers: list[Any], x: np.ndarray, kept: dict[tuple[int, str], list[np.ndarray]], *, end: bool
+    ) -> None:
+        """All entries over one chunk; what they send is put to what is kept of it."""
+        stages = self._plan.stages
+        sent = {stages[0].index - 1: x}
+        for stage, worker in zip(stages, workers, strict=True):
+            sent[stage.index] = worker([sent[i] for i in stage.sources], end=end)
+            if (stage.index, "spike") in kept:
+                kept[stage.index, "spike"].append(sent[stage.index])
+        kept[-1, "spike"].append(sent[stages[-1].index])
 
     def _check_record(self, record: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
-        """``record`` as a list, each pair of which names a population of ours."""
-        layers = [stage.index for stage in self._stages]
+        """``record`` as a list, each pair of which names something of ours."""
         record = list(record)
         for pair in record:
-            if not (isinstance(pair, tuple) and len(pair) == 2 and pair[0] in layers and pair[1] in STATES):
-                raise ParameterError(f"expected pairs of a layer in {layers} and a state in {STATES}, got {pair!r}")
+            if not (isinstance(pair, tuple) and len(pair) == 2 and pair[1] in self.recordable.get(pair[0], ())):
+                raise ParameterError(
+                    f"expected pairs of a layer and a state out of {dict(self.recordable)}, got {pair!r}"
+                )
         return record
 
     def _lead(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -249,9 +306,18 @@ class Simulator:
         raise ShapeError(f"expected input of shape ([N,] {axes}, T), got {shape}")
 
 
-def _to_axes(values: np.ndarray, lead: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """[samples, time, neurons] as ([N,] C, H, W, T)."""
-    return np.ascontiguousarray(values.transpose(0, 2, 1)).reshape(*lead, *shape, values.shape[1])
+def _channels_last(x: np.ndarray, shape: Shape) -> np.ndarray:
+    """[samples, values, time] as [samples, time, values], the channels of a plane beside each other."""
+    samples, size, steps = x.shape
+    planes = x.reshape(samples, shape[0], size // shape[0], steps)
+    return np.ascontiguousarray(planes.transpose(0, 3, 2, 1)).reshape(samples, steps, size)
+
+
+def _to_axes(values: np.ndarray, lead: tuple[int, ...], shape: Shape) -> np.ndarray:
+    """[samples, time, neurons], the channels of a plane beside each other, as ([N,] C, H, W, T)."""
+    samples, steps, _ = values.shape
+    planes = values.reshape(samples, steps, math.prod(shape[1:]), shape[0])
+    return np.ascontiguousarray(planes.transpose(0, 3, 2, 1)).reshape(*lead, *shape, steps)
 
 
 def _as_array(x: Any) -> np.ndarray:

@@ -93,7 +93,10 @@ def test_scalar_weight_and_bias_of_input(store, form):
 
 HUGE = 1 << 40
 MESSAGES = [
-    ({"type": layer_type("residual")}, "/layer/0/type: expected a layer type out of input, flatten, .*, got 'residual'"),
+    (
+        {"type": layer_type("residual")},
+        "/layer/0/type: expected a layer type out of input, flatten, .*, got 'residual'",
+    ),
     ({"type": 3}, "/layer/0/type: expected a layer type out of .*, got type int64"),
     ({"type": np.zeros(2000)}, "/layer/0/type: expected a layer type out of .*, got type float64"),
     ({"type": None}, "/layer/0/type: missing"),

@@ -5,7 +5,18 @@ from hypothesis import strategies as st
 
 from lavadl_lite.exchange import Layer
 
-__all__ = ["cells", "dense", "input_layer", "inputs", "networks", "neuron", "runs", "wide_network"]
+__all__ = [
+    "cells",
+    "conv",
+    "dense",
+    "input_layer",
+    "inputs",
+    "networks",
+    "neuron",
+    "recurrent",
+    "runs",
+    "wide_network",
+]
 
 
 def neuron(current_decay=1024, voltage_decay=128, threshold=80, graded=False, exponent=None):
@@ -28,6 +39,23 @@ def dense(weight, cell, bias=None, delay=None, side=None):
     fields |= {} if delay is None else {"delay": np.asarray(delay, np.float32)}
     fields |= {} if side is None else {"delaySide": side}
     return Layer("dense", fields, cell)
+
+
+def conv(rng, before, channels, size=(3, 3), padding=(0, 0), groups=1, weight=None, cell=None):
+    """A convolution in steps of 1."""
+    if weight is None:
+        weight = rng.integers(-128, 128, (channels, before[0] // groups, *size))
+    size = weight.shape[2:]
+    plane = [length + 2 * p - k + 1 for length, p, k in zip(before[1:], padding, size, strict=True)]
+    fields = {"shape": [channels, *plane], "inChannels": before[0], "outChannels": channels, "groups": groups}
+    fields |= {"kernelSize": size, "stride": (1, 1), "padding": padding, "dilation": (1, 1)}
+    return Layer("conv", fields | {"weight": weight}, neuron() if cell is None else cell)
+
+
+def recurrent(rng, inputs, outputs):
+    fields = {"inFeatures": inputs, "outFeatures": outputs, "shape": np.array([outputs])}
+    fields |= {"weight": rng.integers(-256, 255, (outputs, inputs))}
+    return Layer("dense_rec", fields | {"weight_rec": rng.integers(-256, 255, (outputs, outputs))}, neuron())
 
 
 decays = st.one_of(st.integers(0, 4096), st.sampled_from([0, 1, 4095, 4096]))

@@ -82,7 +82,7 @@ def test_progress_is_drawn_on_a_terminal_only(monkeypatch):
     assert drawn == []
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     run(np.zeros((3, 4, 5)))
-    assert drawn == [3, 3]
+    assert drawn == [15, 15]
 
 
 # --- part of a network, and where it comes from ----------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_the_first_entries_of_a_file_that_is_not_supported_whole(tmp_path):
 
     save(tmp_path / "a.net", [dense([[64]], neuron())])
     with h5py.File(tmp_path / "a.net", "a") as file:
-        file["layer/1/type"] = np.array([b"concat"], "S10")
+        file["layer/1/type"] = np.array([b"residual"], "S10")
     assert Simulator(tmp_path / "a.net", num_layers=1).run([[1, 1]]).shape == (1, 2)
     with pytest.raises(ExchangeError, match="/layer/1/type"):
         Simulator(tmp_path / "a.net")
@@ -197,7 +197,7 @@ def test_wrong_arguments(arguments, message):
         Simulator([dense([[64]], neuron())], **arguments)
 
 
-@pytest.mark.parametrize("source", [[], 3, [3], object(), [Layer("conv", {})]])
+@pytest.mark.parametrize("source", [[], 3, [3], object(), [Layer("conv", {})], [Layer("none", {})]])
 def test_what_is_no_network(source):
     with pytest.raises(ExchangeError):
         Simulator(source)
@@ -234,7 +234,9 @@ def test_messages_between_the_steps_of_an_input_port():
 
 @pytest.mark.parametrize("record", [[(1, "voltage")], [(0, "spikes")], ["voltage"], [(0,)], [0]])
 def test_wrong_records(record):
-    with pytest.raises(ParameterError, match=r"expected pairs of a layer in \[0\] and a state in"):
+    with pytest.raises(
+        ParameterError, match=r"expected pairs of a layer and a state out of \{0: \('spike', 'current', 'voltage'\)\}"
+    ):
         Simulator([dense([[64]], neuron())]).run([[1]], record=record)
 
 
