@@ -112,7 +112,7 @@ def network(layers, x, message_bits, spike_exp, native):
             found.append(Passive(shape, kind, factor=layer.fields.get("factor", 1)))
         hears.append(heard)
     encoded = layers[0].type == "input" and layers[0].neuron is not None
-    return found, hears, x if encoded or message_bits else (x != 0).astype(np.int64)
+    return found, hears, x if encoded else np.asarray(x if message_bits else x != 0, np.int64)
 
 
 def output_scale(layers, shape, spike_exp=6):

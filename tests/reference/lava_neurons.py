@@ -24,6 +24,12 @@ def wrap(u):
     return np.where(u > M, u - 2 * M, np.where(u <= -M, u + 2 * M, u))
 
 
+def check_width(*values):
+    """Raise OverflowError where Lava's 32 bits do not suffice: there is nothing to be equal to."""
+    if any(np.abs(value).max() >= 1 << 31 for value in values):
+        raise OverflowError
+
+
 def saturate(state):
     return np.clip(state, 1 - M, M - 1)
 
@@ -85,8 +91,7 @@ class Lif(Population):
     def step(self, sums, bits):
         arriving = z(sums[0] << 6, bits)
         raw = z(self.current * self.keep("iDecay")) + arriving
-        if max(np.abs(raw).max(), np.abs(arriving).max()) >= 1 << 31:
-            raise OverflowError("Lava keeps currents in 32 bits")
+        check_width(raw, arriving)
         self.current = wrap(raw)
         drive = z(self.current + (self.bias[0] << 6), self.exponents[0])
         voltage = saturate(z(self.voltage * self.keep("vDecay")) + drive)
@@ -250,6 +255,7 @@ class Delta(Population):
         output = message >> (6 + self.fine)  # rounds down
         self.residue = difference - (output << (6 + self.fine) if self.cell.get("carryRounding") else message)
         self.activation = x
+        check_width(z(x, self.fine), z(self.residue, self.fine), output)
         return output
 
 
@@ -264,6 +270,7 @@ class SigmaDelta(Delta):
 
     def step(self, sums, bits):
         self.sigma = self.sigma + z(sums[0], bits - 6 - self.spike_exp)
+        check_width(self.sigma)
         total = self.sigma + (self.bias[0] << 6 + self.spike_exp)
         total = z(total, self.exponents[0] - self.fine)
         return self.encode(activate(self.cell["activation"], total, 1 << 12 + self.spike_exp + self.fine))
@@ -280,6 +287,7 @@ class Sigma(Population):
 
     def step(self, sums, bits):
         self.sigma = self.sigma + z(sums[0], bits - 6 - self.spike_exp)
+        check_width(self.sigma)
         return self.sigma
 
 
