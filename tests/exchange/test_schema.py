@@ -95,7 +95,7 @@ HUGE = 1 << 40
 MESSAGES = [
     (
         {"type": layer_type("residual")},
-        "/layer/0/type: expected a layer type out of input, flatten, .*, got 'residual'",
+        "/layer/0/type: expected a layer type out of input, .*, got 'residual'",
     ),
     ({"type": 3}, "/layer/0/type: expected a layer type out of .*, got type int64"),
     ({"type": np.zeros(2000)}, "/layer/0/type: expected a layer type out of .*, got type float64"),
