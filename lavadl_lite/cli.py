@@ -11,7 +11,6 @@ import os
 import platform
 import sys
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from . import __version__
 from .errors import DeviceError, ExchangeError, ParameterError
+from .files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -169,7 +169,8 @@ def _run(options: argparse.Namespace) -> int:
     output = _simulated(simulator, options)
     print(f"{simulator!r}: output {output.shape}, {np.count_nonzero(output)} messages")
     if options.output is not None:
-        _save(options.output, output)
+        with whole_file(options.output) as file:
+            np.save(file, output)
     return 0
 
 
@@ -244,17 +245,6 @@ def _events(path: Path, options: argparse.Namespace, shape: tuple[int, ...]) -> 
     plane = (1, 1, *shape) if wide else shape
     filled = event.fill_tensor(np.zeros((*plane, steps), np.float32), sampling_time=options.sampling_time)
     return (filled != 0).reshape(*shape, steps)
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    """The whole file or none."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            np.save(file, array)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # --- doctor ----------------------------------------------------------------------------------------------------------
