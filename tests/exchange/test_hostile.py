@@ -6,7 +6,7 @@ import pytest
 from tests.exchange.guarded import Reader
 from tests.exchange.hostile import HARMLESS, KINDS
 
-FILES = 9  # of each kind; tests/benchmarks/hostile_files.py reads more
+FILES = 8  # of each kind; tests/benchmarks/hostile_files.py reads more
 
 
 @pytest.fixture(scope="module")
