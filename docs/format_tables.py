@@ -26,7 +26,7 @@ def rows(kind):
 
 def shape(axes):
     """A shape as Python writes it, with names for the axes that have no number."""
-    names = ["any" if axis == ANY else str(getattr(axis, "name", axis)) for axis in axes]
+    names = ["any number" if axis == ANY else str(getattr(axis, "name", axis)) for axis in axes]
     return f"({', '.join(names)}{',' if len(names) == 1 else ''})" if names else "scalar"
 
 

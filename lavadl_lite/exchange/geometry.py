@@ -113,8 +113,9 @@ def after_concat(fields: Values, before: Sequence[Shape]) -> Shape:
     if max(names) >= len(before):
         raise Mismatch("layers", f"numbers of layers before this one, 0 to {len(before) - 1}", str(max(names)))
     joined = [before[index] for index in names]
-    if len({shape[1:] for shape in joined}) > 1:
-        raise Mismatch("layers", "layers with equal rows and columns", " and ".join(str(shape) for shape in joined))
+    for shape in joined:
+        if shape[1:] != joined[0][1:]:
+            raise Mismatch("layers", "layers with equal rows and columns", f"{joined[0]} and {shape}")
     shape = (sum(shape[0] for shape in joined), *joined[0][1:])
     if _stored(fields) != shape:
         raise Mismatch("shape", f"{shape} as the layers together have it", str(_stored(fields)))

@@ -9,7 +9,7 @@ import numpy as np
 from lavadl_lite.exchange import Layer, write_layer
 from tests.exchange import drawn
 
-__all__ = ["CUBA", "DAMAGES", "chain", "content", "single", "write"]
+__all__ = ["CUBA", "DAMAGES", "chain", "content", "single", "valid", "write"]
 
 VALID = 48  # files to begin with
 CUBA = {"type": "CUBA", "iDecay": 1024, "vDecay": 128, "vThMant": 80, "refDelay": 1, "gradedSpike": False}
@@ -22,7 +22,7 @@ KERNEL = {"kernelSize": [2, 2], "stride": [1, 1], "padding": [0, 0], "dilation":
 
 
 def chain(rng):
-    """Entries of every type but one, each of which takes what the one before gives."""
+    """Entries of every type but one, which fit each other."""
 
     def weights(*shape):
         return rng.integers(-256, 255, shape)
@@ -44,15 +44,16 @@ def chain(rng):
         Layer("dense", dense(8, 2, **{"weight/real": weights(2, 8), "weight/imag": weights(2, 8)}), RF),
         Layer("dense_rec", dense(2, 4, weight=weights(4, 2), weight_rec=weights(4, 4), delay=[0, 1, 2, 62]), CUBA),
         Layer("average", {"shape": [2]}),
-        Layer("dense", dense(2, 2, weight=weights(2, 2))),
+        Layer("concat", {"shape": [4], "layers": [8, 6]}),
+        Layer("dense", dense(4, 2, weight=weights(2, 4), delay=rng.integers(63, size=(2, 4)))),
     )
 
 
 def single(rng):
-    """One entry of any type with any neuron."""
+    """One entry of any type with any neuron, after what it needs before it."""
     kind = str(rng.choice(drawn.LAYERS))
-    bare = kind in ("flatten", "average", "decimation")
-    return (drawn.draw_layer(rng, kind, None if bare else str(rng.choice(drawn.REAL + drawn.COMPLEX))),)
+    bare = kind in ("flatten", "average", "decimation", "concat")
+    return drawn.alone(drawn.draw_layer(rng, kind, None if bare else str(rng.choice(drawn.REAL + drawn.COMPLEX))))
 
 
 def write(path, layers, libver="earliest", **options):

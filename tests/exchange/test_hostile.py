@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.exchange.damaged import valid
 from tests.exchange.guarded import Reader
 from tests.exchange.hostile import HARMLESS, KINDS
 
@@ -13,6 +14,13 @@ FILES = 8  # of each kind; tests/benchmarks/hostile_files.py reads more
 def reader():
     with Reader() as reader:
         yield reader
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_they_are_made_from_is_valid(reader, tmp_path, seed):
+    path = tmp_path / "a.net"
+    path.write_bytes(valid(seed))
+    assert reader.read(path)[:2] == ("read", "")
 
 
 @pytest.mark.parametrize("kind", KINDS)
