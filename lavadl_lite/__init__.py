@@ -3,7 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["__version__", "errors", "exchange", "kernels", "netx", "slayer", "viz"]
+__all__ = ["__version__", "bootstrap", "errors", "exchange", "kernels", "netx", "slayer", "viz"]
 
 __version__ = "0.1.0"
 

@@ -18,6 +18,7 @@ __all__ = [
     "launch",
     "leaky",
     "memory",
+    "piecewise",
     "recurrent",
     "resonate",
     "resonator",

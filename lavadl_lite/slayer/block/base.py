@@ -98,6 +98,14 @@ class AbstractBlock(torch.nn.Module):
         return values.reshape(*values.shape, 1, 1, 1).clone()
 
     # ---------------------------------------------------------------------------------------------------- forward
+    def _drive(self, input: Tensor) -> Any:
+        """What the neurons hear."""
+        return self.synapse(input)
+
+    def _answer(self, drive: Any) -> Tensor:
+        """What the neurons make of it, before its delays."""
+        return self.neuron(drive)
+
     def _sent(self, spikes: Tensor) -> Tensor:
         """``spikes`` as the next layer sees them, delayed by one step and by the axon."""
         longest = int(self.delay_shift) + (MAX_DELAY if self.delay is not None else 0)
@@ -118,7 +126,9 @@ class AbstractBlock(torch.nn.Module):
         return spikes[..., longest:] if persistent else spikes
 
     def _counted(self, output: Tensor) -> Output:
-        return (output, (output != 0).to(torch.float32).mean()) if self.count_log else output
+        if not self.count_log:
+            return output
+        return output, (output != 0).to(torch.float32).mean() if self.sends else None
 
     def reset_state(self) -> None:
         """Forget what persistent neurons and their delays remember."""

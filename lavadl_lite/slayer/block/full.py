@@ -50,6 +50,9 @@ class _AbstractFull(AbstractBlock):
             self.delay.materialize(shape)
         return shape
 
+    def _drive(self, input: Tensor) -> Any:
+        return self.synapse(input, self.mask)
+
     def synaptic_operations(self, input: Tensor, output: Tensor) -> int:
         return int(self.synapse.operations(self._events(input), self.mask))
 
@@ -126,10 +129,10 @@ class AbstractDense(_AbstractFull):
         )  # fmt: skip
 
     def forward(self, input: Tensor) -> Output:
-        return self._counted(self._sent(self.neuron(self.synapse(input, self.mask))))
+        return self._counted(self._sent(self._answer(self._drive(input))))
 
     def states(self, input: Tensor) -> dict[str, Tensor]:
-        return self._traced(self.synapse(input, self.mask))
+        return self._traced(self._drive(input))
 
 
 class AbstractAffine(_AbstractFull):
@@ -168,17 +171,18 @@ class AbstractAffine(_AbstractFull):
         )  # fmt: skip
         self.dynamics = bool(dynamics)
 
-    def forward(self, input: Tensor) -> Output:
-        output = self.synapse(input, self.mask)
+    def _answer(self, drive: Any) -> Any:
         if self.dynamics:
-            output = self.neuron.read_out(output)
-        elif self.neuron.shape is None:
-            self.neuron.materialize((output[0] if self.neuron.complex else output).shape[1:-1])
-        return (output, None) if self.count_log else output
+            return self.neuron.read_out(drive)
+        if self.neuron.shape is None:
+            self.neuron.materialize((drive[0] if self.neuron.complex else drive).shape[1:-1])
+        return drive
+
+    def forward(self, input: Tensor) -> Output:
+        return self._counted(self._answer(self._drive(input)))
 
     def states(self, input: Tensor) -> dict[str, Tensor]:
-        sums = self.synapse(input, self.mask)
-        return {self.neuron.read_out_name: self.neuron.read_out(sums)} if self.dynamics else {}
+        return {self.neuron.read_out_name: self.neuron.read_out(self._drive(input))} if self.dynamics else {}
 
     def _exported_neuron(self) -> dict[str, Any] | None:
         return self._exported_dynamics(self.neuron.read_out_params) if self.dynamics else None
@@ -215,12 +219,14 @@ class AbstractOutput(_AbstractFull):
             neuron_params, in_neurons, out_neurons, weight_scale, weight_norm, "quantize_8bit", count_log=count_log
         )
 
+    def _answer(self, drive: Any) -> Tensor:
+        return self.neuron.read_out(drive)
+
     def forward(self, input: Tensor) -> Output:
-        output = self.neuron.read_out(self.synapse(input, self.mask))
-        return (output, None) if self.count_log else output
+        return self._counted(self._answer(self._drive(input)))
 
     def states(self, input: Tensor) -> dict[str, Tensor]:
-        return {self.neuron.read_out_name: self.neuron.read_out(self.synapse(input))}
+        return {self.neuron.read_out_name: self._answer(self._drive(input))}
 
     def _exported_neuron(self) -> dict[str, Any] | None:
         return self._exported_dynamics(self.neuron.read_out_params)

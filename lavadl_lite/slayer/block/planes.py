@@ -36,10 +36,10 @@ class _AbstractPlane(AbstractBlock):
         return shape
 
     def forward(self, input: Tensor) -> Output:
-        return self._counted(self._sent(self.neuron(self.synapse(input))))
+        return self._counted(self._sent(self._answer(self._drive(input))))
 
     def states(self, input: Tensor) -> dict[str, Tensor]:
-        return self._traced(self.synapse(input))
+        return self._traced(self._drive(input))
 
     def synaptic_operations(self, input: Tensor, output: Tensor) -> int:
         return int(self.synapse.operations(self._events(input)))

@@ -87,10 +87,10 @@ class AbstractInput(AbstractBlock):
                 sizes = ", ".join(map(str, self.input_shape or ()))
                 raise ShapeError(f"expected an input (N, {sizes}, T), got shape {tuple(input.shape)}")
             return self._counted(input)
-        sent = self._sent(self.neuron.encode(self._signal(input)))
+        sent = self._sent(self._answer(self._drive(input)))
         return self._counted(sent.to(input.dtype) if input.is_floating_point() else sent)
 
-    def _signal(self, input: Tensor) -> Tensor:
+    def _drive(self, input: Tensor) -> Tensor:
         signal = self.neuron.quantize_8bit(input.to(torch.float32))
         if self.weight is not None:
             signal = signal * self._held(self.weight)
@@ -98,11 +98,14 @@ class AbstractInput(AbstractBlock):
             signal = signal + self._held(self.bias)
         return signal
 
+    def _answer(self, drive: Any) -> Tensor:
+        return self.neuron.encode(drive)
+
     def _held(self, value: Tensor) -> Tensor:
         return value if self.pre_hook_fx is None else self.pre_hook_fx(value)
 
     def states(self, input: Tensor) -> dict[str, Tensor]:
-        return {} if self.neuron is None else self.neuron.encoding(self._signal(input))
+        return {} if self.neuron is None else self.neuron.encoding(self._drive(input))
 
     def exchange_layer(self) -> Layer:
         fields: dict[str, Any] = {"shape": np.array(self._exported_shape(), np.int64)}
@@ -150,7 +153,7 @@ class AbstractFlatten(AbstractBlock):
             raise ShapeError(f"expected an input (N, C, ..., T), got shape {tuple(input.shape)}")
         self.materialize(input.shape[1:-1])
         output = input.flatten(1, -2)
-        return (output, None) if self.count_log else output
+        return self._counted(output)
 
     def exchange_layer(self) -> Layer:
         return Layer(self.layer_type, {"shape": np.array(self._exported_shape(), np.int64)})
@@ -190,7 +193,7 @@ class AbstractAverage(AbstractBlock):
             raise ShapeError(f"expected an input (N, C, T), got shape {tuple(input.shape)}")
         self.materialize(input.shape[1:-1])
         output = input.unflatten(1, (self.num_outputs, -1)).mean(2)
-        return (output, None) if self.count_log else output
+        return self._counted(output)
 
     def exchange_layer(self) -> Layer:
         return Layer(self.layer_type, {"shape": np.array(self._exported_shape(), np.int64)})
@@ -234,7 +237,7 @@ class AbstractTimeDecimation(AbstractBlock):
         padded = torch.nn.functional.pad(input, (0, -input.shape[-1] % self.factor))
         bins = padded.shape[-1] // self.factor
         output = padded.unflatten(-1, (bins, self.factor)).mean(-1)
-        return (output, None) if self.count_log else output
+        return self._counted(output)
 
     def exchange_layer(self) -> Layer:
         fields = {"shape": np.array(self._exported_shape(), np.int64), "factor": self.factor}
