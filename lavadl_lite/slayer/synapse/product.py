@@ -33,11 +33,15 @@ class _Product(torch.autograd.Function):
 
 
 def _each(weight: Tensor, input: Tensor) -> Tensor:
+    if input.shape[-1] == 1:  # all samples are one matrix as they are
+        return (input[..., 0] @ weight.t())[..., None]
     # one product a sample, in the input's own layout: matmul would copy all samples into one matrix and back
     return torch.bmm(weight.expand(input.shape[0], -1, -1), input)
 
 
 def _summed(grad: Tensor, input: Tensor) -> Tensor:
+    if grad.shape[-1] == 1:
+        return grad[..., 0].t() @ input[..., 0]
     few = len(grad) * grad.shape[1] * input.shape[1] <= _FEW
     if few or torch.is_grad_enabled():  # or a second derivative is wanted
         return torch.bmm(grad, input.mT).sum(0)
