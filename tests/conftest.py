@@ -50,7 +50,7 @@ def needs_torch(path):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names += [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
-    if any(f"{name}.".startswith(("torch.", "lavadl_lite.slayer.")) for name in names):
+    if any(f"{name}.".startswith(("torch.", "lavadl_lite.slayer.", "lavadl_lite.bootstrap.")) for name in names):
         return True
     files = [HERE.parent / f"{name.replace('.', '/')}.py" for name in names if name.startswith("tests.")]
     return any(needs_torch(file) for file in files if file.exists())

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.library import opcheck
 
+from lavadl_lite.bootstrap import piecewise
 from lavadl_lite.slayer.neuron.dynamics import (
     adaptive_threshold,
     alif,
@@ -25,6 +26,7 @@ OPS = {
     "alif": alif._alif,
     "cuba": cuba._cuba,
     "leaky": leaky_integrator._leaky,
+    "piecewise": piecewise._piecewise,
     "recurrent": recurrent._recurrent,
     "resonate": resonate._resonate,
     "resonator": resonator._resonator,
@@ -51,6 +53,8 @@ def forward_inputs(name, shape, grad):
     x = values(*shape, grad=grad)
     if name == "leaky":
         yield x, decays(*rows, grad=grad), values(*rows, grad=grad), 4096, 5000
+    elif name == "piecewise":
+        yield x, values(4, 5, grad=False).cumsum(1), 1e-5
     elif name == "shift":
         yield x, decays(*rows, grad=grad), 64.0, 1, 1.0
         yield x, decays(*rows, grad=False), 64.0, 0, 0.5
@@ -109,6 +113,8 @@ def backward_inputs(name, shape):
     decay, state = decays(*rows, grad=False), values(*rows, grad=False)
     if name == "leaky":
         yield grad, x, decay, state, 4096, 5000
+    elif name == "piecewise":
+        yield grad, x, values(4, 5, grad=False), 1e-5
     elif name == "shift":
         yield grad, x, decay, 64.0, 1, 1.0
         yield grad, NONE, decay, 64.0, 0, 1.0
