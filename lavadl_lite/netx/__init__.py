@@ -7,6 +7,8 @@ from importlib import import_module
 from types import ModuleType
 
 from ._files import load, save
+from ._from_nir import from_nir
+from ._to_nir import to_nir
 from .check import Finding, Findings, check
 from .simulator import Simulator
 from .verify import Difference, Verification, verify
@@ -21,10 +23,12 @@ __all__ = [
     "Verification",
     "blocks",
     "check",
+    "from_nir",
     "hdf5",
     "load",
     "modules",
     "save",
+    "to_nir",
     "utils",
     "verify",
 ]
