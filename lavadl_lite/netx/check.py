@@ -16,10 +16,11 @@ import numpy as np
 from .. import exchange
 from ..errors import ExchangeError, ParameterError, ShapeError
 from ._files import layers_of, parts_of
-from ._lava_limits import refusals
+from ._lava_limits import refusals, unrolled
 from ._ranges import LIMIT, SPIKES, Bounds, bounds
 from ._report import weight_bits
 from .simulator import Simulator
+from .utils import optimize_weight_bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +36,6 @@ SEVERITIES = ("error", "warning", "note")
 THRESHOLD_MAX = (1 << 17) - 1
 DECAYS = {"iDecay": (1, 1 << 12), "vDecay": (0, (1 << 12) - 1)}  # of du + 1 and dv, 12 bits each
 SUM_LIMIT = (1 << 15) / 64  # of what arrives at a LIF neuron in one step: 16 bits with sign
-WEIGHT_BITS = 8
 MESSAGE_LIMIT = (1 << 15) / (1 << 12)  # of sigma-delta messages: 16 bits with sign, 12 of them after the point
 SIGMA_LIMIT = (1 << 23) / (1 << 18)  # of their sums: 24 bits with sign, 18 of them after the point
 CHIP_NEURONS = 1_000_000
@@ -138,11 +138,12 @@ def check(net_or_file: Any, target: str = "lava", shape: tuple[int, ...] | None 
     groups = [known] if whole else [[pair] for pair in known]
     for group in groups:
         findings += _simulator(group) if target == "simulator" else _lava(group)
-    if target == "loihi2":
-        findings += [Finding(index, *row) for index, layer in known for row in _hardware(layer)]
-    for index, (layer, bound) in enumerate(zip(layers, bounds(layers), strict=True)):
-        if layer is not None:
-            findings += [Finding(index, *row) for row in _ranges(layer, bound, target)]
+    for index, layer in known:
+        findings += [Finding(index, *row) for row in _wide_weights(layer, target)]
+        findings += [Finding(index, *row) for row in _hardware(layer)] if target == "loihi2" else []
+    found = bounds(layers)
+    for index, layer in known:
+        findings += [Finding(index, *row) for row in _ranges(layer, found[index], target)]
     findings += _network(layers, target) if whole else []
     last = len(layers)  # what concerns the whole network comes last
     return Findings(
@@ -227,6 +228,28 @@ def _lava(group: Sequence[tuple[int, Layer]]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def _wide_weights(layer: Layer, target: str) -> Iterator[Row]:
+    """Weights that no synapse of 8 bits holds; Lava's convolution alone takes any."""
+    if (
+        layer.type == "input"
+        or target == "simulator"
+        or (layer.type == "conv" and target == "lava" and not unrolled(layer))
+    ):
+        return
+    for field in ("weight", "weight_rec"):
+        for name in (field, f"{field}/real", f"{field}/imag"):
+            weight = layer.fields.get(name, np.zeros(1))
+            try:
+                optimize_weight_bits(weight)
+            except ParameterError:
+                bits = weight_bits(weight)
+                yield (
+                    field, "error", "weights of 8 bits with one exponent for all",
+                    f"they need {bits} bits, their sign included, from {int(weight.min())} to {int(weight.max())}",
+                    "use even weights (pre_hook_fx='quantize_8bit')",
+                )  # fmt: skip
+
+
 def _simulator(group: Sequence[tuple[int, Layer]]) -> Iterator[Finding]:
     """The first thing that the simulator refuses."""
     indices, layers = zip(*group, strict=True)
@@ -242,15 +265,6 @@ def _simulator(group: Sequence[tuple[int, Layer]]) -> Iterator[Finding]:
 
 def _hardware(layer: Layer) -> Iterator[Row]:
     """Widths of the chip's numbers."""
-    for field in ("weight", "weight_rec"):
-        parts = [layer.fields[name] for name in (field, f"{field}/real", f"{field}/imag") if name in layer.fields]
-        for weight in parts if layer.type != "input" else ():
-            if (bits := weight_bits(weight if weight.max() > 0 else -weight)) > WEIGHT_BITS:
-                yield (
-                    field, "error", f"weights of {WEIGHT_BITS} bits and one exponent for all",
-                    f"they need {bits} bits: the lowest ones are cut off",
-                    "use even weights (pre_hook_fx='quantize_8bit')",
-                )  # fmt: skip
     neuron = layer.neuron
     if neuron is None:
         return

@@ -99,9 +99,22 @@ def test_lava_notes_a_bias():
         ([253, 1], True), ([-255, -1], True), ([0, 0], True),
     ],
 )  # fmt: skip
-def test_weights_have_eight_bits(weights, good):
-    findings = check([dense([weights], QUIET)], "loihi2")
+@pytest.mark.parametrize("target", ["lava", "loihi2"])
+def test_weights_have_eight_bits(weights, good, target):
+    findings = check([dense([weights], QUIET)], target)
     assert places(findings, "error") == ([] if good else [(0, "weight")])
+    assert check([dense([weights], QUIET)], "simulator") == ()
+
+
+def test_lavas_convolution_takes_any_weight():
+    """Where it is built connection by connection, for its delays, it does not."""
+    sizes = {"inChannels": 1, "outChannels": 1, "groups": 1, "shape": [1, 2, 1], "kernelSize": [1, 2]}
+    sizes |= {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1]}
+    layer = Layer("conv", {**sizes, "weight": np.array([[[[-255, 2]]]])}, QUIET)
+    assert check([layer], "lava") == ()
+    assert places(check([layer], "loihi2")) == [(0, "weight")]
+    delayed = dataclasses.replace(layer, fields={**layer.fields, "delay": [3], "delaySide": "input"})
+    assert places(check([delayed], "lava")) == [(0, "weight")]
 
 
 def test_weights_of_feedback_and_complex_ones():

@@ -1,6 +1,8 @@
 """Equal runs are found equal, and one changed number is found where it is: layer, step, neuron and both values."""
 
 import dataclasses
+import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from lavadl_lite import netx
 from lavadl_lite.errors import ParameterError
 from lavadl_lite.netx.verify import compare
 from tests.netx.networks import dense, neuron
+from tests.reference import lava
 
+verify = sys.modules["lavadl_lite.netx.verify"]  # the function of this name hides the module
 PLAIN = {"threshold": 1.25, "current_decay": 0.25, "voltage_decay": 0.03}
 
 
@@ -202,9 +206,60 @@ def test_blocks_run_once():
         netx.verify(net, [shared], torch.zeros(1, 3, 4))
 
 
-def test_lava_has_to_be_there():
-    pytest.importorskip("lavadl_lite.netx.hdf5", reason="the bridge to Lava is not here")
-    if __import__("importlib.util").util.find_spec("lava"):
+# --- Lava -------------------------------------------------------------------------------------------------------------
+
+
+def in_equations(layers, sample, options):
+    """What Lava's network does, by the transcription of its equations."""
+    _, states = lava.run_lava(layers, sample, 0, options["reset_interval"], options["reset_offset"])
+    indices = sorted({index for index, _ in states})
+    names = ("current", "voltage", "spike")
+    return [{name: states[index, name] for name in names if (index, name) in states} for index in indices]
+
+
+@pytest.fixture
+def chain():
+    rng = np.random.default_rng(0)
+    first = dense(2 * rng.integers(-100, 100, (5, 4)), neuron())
+    layers = [first, dense(2 * rng.integers(-100, 100, (3, 5)), neuron(), [9, 8, 7])]
+    return layers, rng.random((2, 4, 30)) < 0.5
+
+
+def test_lava_is_compared_state_by_state(chain, monkeypatch):
+    layers, x = chain
+    monkeypatch.setattr(verify, "_lava_run", in_equations)
+    result = netx.verify(None, layers, x, "lava", reset_interval=11, reset_offset=2)
+    assert result, result
+    assert str(result) == f"simulator and Lava are equal: {2 * 30 * (5 + 3) * 3} values of layers 0, 1"
+
+    def off_by_one(layers, sample, options):
+        runs = in_equations(layers, sample, options)
+        runs[1]["voltage"][2, 20] += 1
+        return runs
+
+    monkeypatch.setattr(verify, "_lava_run", off_by_one)
+    first = netx.verify(None, layers, x, "lava").difference
+    assert (first.layer, first.state, first.sample, first.step, first.neuron) == (1, "voltage", 0, 20, (2,))
+    assert first.found == first.expected + 1
+
+
+def test_training_is_compared_before_lava(trained, monkeypatch):
+    net, x, layers = trained
+    monkeypatch.setattr(verify, "_lava_run", lambda *_: pytest.fail("Lava has run"))
+    result = netx.verify(net, changed(layers, 2, "weight", (4, 7), 2), x, "lava")
+    assert (result.expected, result.found, bool(result)) == ("training", "simulator", False)
+
+
+def test_lava_itself(chain):
+    pytest.importorskip("lava", reason="Lava is not installed (extra lava)")
+    layers, x = chain
+    result = netx.verify(None, layers, x[..., :8], "lava", reset_interval=5)
+    assert result, result
+    assert result.values == 2 * 8 * (5 + 3) * 3
+
+
+def test_lava_has_to_be_there(chain):
+    if importlib.util.find_spec("lava"):
         pytest.skip("Lava is installed")
     with pytest.raises(ImportError, match="lava"):
-        netx.verify(None, [dense([[64]], neuron())], np.ones((1, 5)), "lava")
+        netx.verify(None, *chain, "lava")
