@@ -131,6 +131,13 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     run.add_argument("--steps", metavar="T", type=int, help="of events: length of the input; default: all of them")
     run.add_argument("--sampling-time", metavar="MS", type=float, default=1.0, help="of events: milliseconds a step")
+    run.add_argument(
+        "--input-shape",
+        metavar=("C", "H", "W"),
+        nargs=3,
+        type=int,
+        help="of a network whose first entry does not say it",
+    )
     run.add_argument("--align", choices=["slayer"], help="timing of training instead of Lava's")
     run.add_argument(
         "--encode", action="store_true", help="the input is real-valued, for a network with an input layer"
@@ -203,6 +210,7 @@ def _simulator(options: argparse.Namespace) -> Simulator:
         input_message_bits=options.input_message_bits,
         reset_interval=options.reset_interval,
         reset_offset=options.reset_offset,
+        input_shape=options.input_shape and tuple(options.input_shape),
     )
 
 

@@ -195,6 +195,18 @@ def test_run_prints_a_summary_and_writes_what_the_simulator_gives(network, array
     assert {path.name for path in tmp_path.iterdir()} == {"a.net", "x.npy", "y.npy"}
 
 
+def test_run_is_told_the_plane(array, tmp_path, capsys):
+    """Two sizes of it give the same output where the stride is 2."""
+    sizes = {"inChannels": 1, "outChannels": 1, "groups": 1, "shape": [1, 2, 2], "kernelSize": [1, 1]}
+    sizes |= {"stride": [2, 2], "padding": [0, 0], "dilation": [1, 1], "weight": np.full((1, 1, 1, 1), 64)}
+    save(tmp_path / "a.net", [Layer("conv", sizes, {**CUBA, "vDecay": 4096})])
+    x = array(np.ones((1, 4, 3, 5), int))
+    check_error(capsys, run("run", tmp_path / "a.net", x), "expected input_shape")
+    output = tmp_path / "y.npy"
+    assert run("run", tmp_path / "a.net", x, "-o", output, "--input-shape", 1, 4, 3) == 0
+    np.testing.assert_array_equal(np.load(output), np.broadcast_to([0, 1, 1, 1, 1], (1, 2, 2, 5)))
+
+
 def test_run_without_output_writes_nothing(network, array, tmp_path):
     assert run("run", network, array(np.zeros((2, 5)))) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"a.net", "x.npy"}

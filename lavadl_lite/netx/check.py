@@ -137,7 +137,7 @@ def check(net_or_file: Any, target: str = "lava", shape: tuple[int, ...] | None 
     known = [(index, layer) for index, layer in enumerate(layers) if layer is not None]
     groups = [known] if whole else [[pair] for pair in known]
     for group in groups:
-        findings += _simulator(group) if target == "simulator" else _lava(group)
+        findings += _simulator(group, shape) if target == "simulator" else _lava(group)
     for index, layer in known:
         findings += [Finding(index, *row) for row in _wide_weights(layer, target)]
         findings += [Finding(index, *row) for row in _hardware(layer)] if target == "loihi2" else []
@@ -230,11 +230,8 @@ def _lava(group: Sequence[tuple[int, Layer]]) -> Iterator[Finding]:
 
 def _wide_weights(layer: Layer, target: str) -> Iterator[Row]:
     """Weights that no synapse of 8 bits holds; Lava's convolution alone takes any."""
-    if (
-        layer.type == "input"
-        or target == "simulator"
-        or (layer.type == "conv" and target == "lava" and not unrolled(layer))
-    ):
+    free = layer.type == "conv" and target == "lava" and not unrolled(layer)
+    if layer.type == "input" or target == "simulator" or free:
         return
     for field in ("weight", "weight_rec"):
         for name in (field, f"{field}/real", f"{field}/imag"):
@@ -250,13 +247,13 @@ def _wide_weights(layer: Layer, target: str) -> Iterator[Row]:
                 )  # fmt: skip
 
 
-def _simulator(group: Sequence[tuple[int, Layer]]) -> Iterator[Finding]:
+def _simulator(group: Sequence[tuple[int, Layer]], shape: tuple[int, ...] | None) -> Iterator[Finding]:
     """The first thing that the simulator refuses."""
     indices, layers = zip(*group, strict=True)
     if not any(layer.neuron is not None or layer.type == "dense" for layer in layers):
         return
     try:
-        Simulator(layers)
+        Simulator(layers, input_shape=None if layers[0].type == "input" else shape)
     except (ParameterError, ExchangeError) as error:
         place = re.match(r"/layer/(\d+)/?([\w/]*): (.*)", str(error), re.DOTALL)
         at, field, text = (0, "type", str(error)) if place is None else (int(place[1]), place[2] or "type", place[3])

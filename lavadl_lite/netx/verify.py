@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ STATES = {"current": "current", "voltage": "voltage", "real": "real", "imag": "i
 LAVA = {"current": "u", "voltage": "v", "real": "real", "imag": "imag", "sigma": "sigma"}
 STATE_BITS, SIGMA_BITS = 12, 6  # after the point: of states and graded spikes; of sigma-delta messages, and spike_exp
 UNIT = 1 << 6  # of a threshold in a file
+MESSAGE_BITS = 24  # of messages that are no spikes
+PLANES = ("conv", "convT", "pool", "unpool")  # layers that do not say what goes in
 
 Key = tuple[int, str]  # entry of /layer, and "spike" or a state
 Pair = tuple[tuple[int | None, str], np.ndarray, np.ndarray]  # two arrays of one layer, shape (N, C, ..., T)
@@ -122,7 +125,8 @@ def verify(
     file : path or network
         A ``.net`` file, or whatever :func:`save` takes.
     inputs : array or Tensor, shape ([N,] C, T) or ([N,] C, H, W, T)
-        Input as training takes it; real-valued for a network with an input layer.
+        Input as training takes it: real-valued for a network with an input layer, changes in multiples of
+        ``2 ** -(6 + spike_exp)`` for one that starts with sigma-delta neurons, else spikes or integers.
     against : {"simulator", "lava"}
         What it is compared with.  Lava has to be installed (extra ``lava``).
     reset_interval, reset_offset, spike_exp
@@ -148,16 +152,25 @@ def verify(
     if against not in ("simulator", "lava") or (net is None and against == "simulator"):
         raise ParameterError(f"expected a network, or against to be 'lava', got net={net!r}, against={against!r}")
     layers = exchange.read(file).layers if isinstance(file, str | os.PathLike) else layers_of(file)
-    simulator = Simulator(layers, spike_exp=spike_exp)
     x = np.asarray(inputs.detach().cpu() if hasattr(inputs, "detach") else inputs)
-    x = x[None] if x.ndim == len(simulator.input_shape) + 1 else x
+    options: dict[str, Any] = {"spike_exp": spike_exp, "input_message_bits": 0}
+    shape = x.shape[-4:-1] if layers[0].type in PLANES else None
+    first = next(layer for layer in layers if layer.neuron is not None or layer.type == "dense")
+    port = x
+    if first.type != "input":
+        changes = first.neuron is not None and first.neuron["type"] == "SDNN"
+        port = x * 2.0 ** (SIGMA_BITS + spike_exp) if changes else x
+        options["input_message_bits"] = 0 if np.isin(port, (0, 1)).all() else MESSAGE_BITS
+    simulator = Simulator(layers, input_shape=shape, **options)
+    if x.ndim == len(simulator.input_shape) + 1:
+        x, port = x[None], port[None]
     result = None
     if net is not None:
-        result = compare("training", "simulator", _with_training(net, layers, simulator, x, spike_exp))
+        result = compare("training", "simulator", _with_training(net, layers, simulator, x, port, spike_exp))
     if against == "lava" and (result is None or result):
-        timed = Simulator(layers, reset_interval=reset_interval, reset_offset=reset_offset, spike_exp=spike_exp)
-        options = {"reset_interval": reset_interval, "reset_offset": reset_offset, "spike_exp": spike_exp}
-        pairs = _with_lava(layers, timed, x, options)
+        options |= {"reset_interval": reset_interval, "reset_offset": reset_offset}
+        timed = Simulator(layers, input_shape=shape, **options)
+        pairs = _with_lava(layers, timed, port, {**options, "input_shape": shape and shape[::-1]})
         beside = compare("simulator", "Lava", pairs)
         if result is None or not beside:
             return beside
@@ -211,7 +224,7 @@ def _first(layer: int | None, state: str, left: np.ndarray, right: np.ndarray) -
 
 
 def _with_training(
-    net: Any, layers: Sequence[Layer], simulator: Simulator, x: np.ndarray, spike_exp: int
+    net: Any, layers: Sequence[Layer], simulator: Simulator, x: np.ndarray, port: np.ndarray, spike_exp: int
 ) -> list[Pair]:
     blocks, outputs, states = _trained(net, layers, x)
     wanted = [
@@ -220,18 +233,22 @@ def _with_training(
         for state in (*(STATES[name] for name in states[index] if name in STATES), *_sent(block))
         if state in simulator.recordable.get(index, ())
     ]
-    _, seen = simulator.run(simulator.encode(x), "slayer", wanted)
+    _, seen = simulator.run(simulator.encode(port), "slayer", wanted)
     units = _units(layers, spike_exp)
     pairs: list[Pair] = []
     for index, state in wanted:
         if state == "spike":
             expected, values = outputs[index], seen[index, state] * units[index]
+            if math.frexp(units[index])[0] != 0.5:  # a mean that float32 holds only nearly
+                wide = expected.astype(np.float64)
+                expected = (np.rint(wide / units[index]) * units[index]).astype(np.float32)
         else:
             expected = next(held for name, held in states[index].items() if STATES.get(name) == state)
             values = seen[index, state] * 2.0 ** -(STATE_BITS + (spike_exp if state == "sigma" else 0))
             values = np.where(_reset(layers[index].neuron, states[index]), expected, values)
-        if layers[index].neuron is None and layers[index].type == "dense":  # training gives sums, which Lava adds up
+        if layers[index].neuron is None and layers[index].type == "dense":  # training gives sums, which add up here
             values = np.diff(values, prepend=0, axis=-1)
+            expected = np.trunc(expected * 2.0**STATE_BITS) * np.float32(2.0**-STATE_BITS)
         pairs.append(((index, state), expected, values.astype(np.float32)))
     return pairs
 
@@ -307,10 +324,12 @@ def _units(layers: Sequence[Layer], spike_exp: int) -> list[float]:
 # --- Lava -------------------------------------------------------------------------------------------------------------
 
 
-def _with_lava(layers: Sequence[Layer], simulator: Simulator, x: np.ndarray, options: Mapping[str, Any]) -> list[Pair]:
+def _with_lava(
+    layers: Sequence[Layer], simulator: Simulator, port: np.ndarray, options: Mapping[str, Any]
+) -> list[Pair]:
     populations = [i for i, layer in enumerate(layers) if layer.neuron is not None or layer.type == "dense"]
     keys: list[Key] = [(i, name) for i in populations for name in (*LAVA, "spike") if name in simulator.recordable[i]]
-    messages = simulator.encode(x, whole=True)
+    messages = simulator.encode(port, whole=True)
     _, seen = simulator.run(messages, None, keys)
     runs = [_lava_run(layers, sample, options) for sample in messages]
     order = {index: place for place, index in enumerate(populations)}

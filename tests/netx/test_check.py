@@ -205,15 +205,25 @@ def test_sums_without_leak():
 
 
 def test_the_simulator_is_asked():
-    """Whatever it refuses is found, in its own words."""
-    layers = [dense([[64]], QUIET), Layer("flatten", {"shape": [1, 1, 1]})]
-    assert check(layers, "simulator") == ()
-    shifted = dataclasses.replace(layers[0], fields={**layers[0].fields, "delayShift": False})
+    """Whatever it refuses is found, in its own words: here a mean of three channels, which has no binary fraction."""
+    average = Layer("average", {"shape": [1]})
+    layers = [dense(np.full((3, 1), 64), QUIET), average, dense([[64]], QUIET)]
+    assert check(layers[:2], "simulator") == ()
     with pytest.raises(ParameterError) as refused:
-        netx.Simulator([layers[0], shifted])
-    (finding,) = check([layers[0], shifted], "simulator")
-    assert (finding.layer, finding.field, finding.severity) == (1, "delayShift", "error")
-    assert str(refused.value) == f"/layer/1/delayShift: {finding.consequence}"
+        netx.Simulator(layers)
+    (finding,) = check(layers, "simulator")
+    assert (finding.layer, finding.severity) == (2, "error")
+    assert str(refused.value) == f"/layer/2: {finding.consequence}"
+
+
+def test_a_plane_may_need_its_size_said():
+    """Two sizes of a plane give the same output where the stride is 2."""
+    sizes = {"inChannels": 1, "outChannels": 1, "groups": 1, "shape": [1, 2, 2], "kernelSize": [1, 1]}
+    sizes |= {"stride": [2, 2], "padding": [0, 0], "dilation": [1, 1], "weight": np.full((1, 1, 1, 1), 64)}
+    layer = Layer("conv", sizes, QUIET)
+    (finding,) = check([layer], "simulator")
+    assert "input_shape" in finding.consequence
+    assert check([layer], "simulator", shape=(1, 4, 4)) == ()
 
 
 # --- before training --------------------------------------------------------------------------------------------------

@@ -182,6 +182,27 @@ def test_sums_without_neurons_are_compared_too():
     assert (first.layer, first.neuron) == (1, (2,))
 
 
+def test_means_and_changes_are_compared_in_their_units():
+    """Sigma-delta from the first layer on; a mean of nine, which float32 holds only nearly; a plane to be told."""
+    torch = pytest.importorskip("torch")
+    from lavadl_lite.slayer import block
+
+    torch.manual_seed(2)
+    plain = {"threshold": 0.05, "activation": torch.relu}
+    net = torch.nn.Sequential(
+        block.sigma_delta.Conv(plain, 2, 2, 2, stride=2, weight_scale=2),
+        block.sigma_delta.Flatten(),
+        block.sigma_delta.Average(2),
+    )
+    x = (torch.randn(2, 2, 7, 7, 9) * 64).round() / 4096
+    net(x)
+    layers = netx._files.layers_of(net)
+    result = netx.verify(net, layers, x)
+    assert result, result
+    assert result.layers == (0, 1, 2)
+    assert not netx.verify(net, changed(layers, 0, "weight", (0, 0, 0, 0), 2), x)
+
+
 # --- bad arguments ----------------------------------------------------------------------------------------------------
 
 
