@@ -132,11 +132,7 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     run.add_argument("--steps", metavar="T", type=int, help="of events: length of the input; default: all of them")
     run.add_argument("--sampling-time", metavar="MS", type=float, default=1.0, help="of events: milliseconds a step")
     run.add_argument(
-        "--input-shape",
-        metavar=("C", "H", "W"),
-        nargs=3,
-        type=int,
-        help="of a network whose first entry does not say it",
+        "--input-shape", metavar=("C", "H", "W"), nargs=3, type=int, help="for a network whose first entry has no size"
     )
     run.add_argument("--align", choices=["slayer"], help="timing of training instead of Lava's")
     run.add_argument(
