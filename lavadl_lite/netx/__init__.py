@@ -13,18 +13,14 @@ from .check import Finding, Findings, check
 from .simulator import Simulator
 from .verify import Difference, Verification, verify
 
-_LATER = ("blocks", "hdf5", "modules", "utils")
-
 __all__ = [
     "Difference",
     "Finding",
     "Findings",
     "Simulator",
     "Verification",
-    "blocks",
     "check",
     "from_nir",
-    "hdf5",
     "load",
     "modules",
     "save",
@@ -33,8 +29,10 @@ __all__ = [
     "verify",
 ]
 
+LATE = ("blocks", "hdf5", "modules", "utils")  # the first two need Lava, so that * does not name them
+
 
 def __getattr__(name: str) -> ModuleType:
-    if name in _LATER:
+    if name in LATE:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.io.reset import Reset
 from lava.proc.lif.process import LIFReset
+from lava.proc.sdn.process import Delta, SigmaDelta
 
 from lavadl_lite import exchange
 from lavadl_lite.errors import ParameterError
@@ -25,6 +26,7 @@ from lavadl_lite.netx._lava_build import (
     DECAY_BITS,
     DECAY_ONE,
     HEADER,
+    STATE_BITS,
     Options,
     as_layer,
     as_values,
@@ -73,7 +75,8 @@ class Network(AbstractProcess):
         "slayer": each layer is reset before the time step at which what entered the network in entry ``reset_offset``,
         and every ``reset_interval`` entries later, arrives in training: for spiking networks all layers at one step.
         Where a layer has a bias, that is also done once at the start, so that no bias acts before the first arrival.
-        A network with bias then equals training.
+        Sigma-delta neurons send no change below one unit of a message.  The network then equals training, ``lag``
+        steps later.
 
     Attributes
     ----------
@@ -85,6 +88,8 @@ class Network(AbstractProcess):
         The first and the last of them.
     net_str : str
         The table that ``str(net)`` gives.
+    lag : int
+        Steps by which a message leaves ``out`` later than training gives it.
     output_message_bits : int
         What a synapse behind the network would have as ``input_message_bits``.
 
@@ -130,6 +135,8 @@ class Network(AbstractProcess):
         self.out = OutPort(self.out_layer.shape)
         self.out_layer.out.connect(self.out)
         self.output_message_bits = self.out_layer.output_message_bits
+        shifts = sum(_is_shifted(entry) for entry in entries[skip_layers:] if _has_neurons(entry))
+        self.lag = sum(block.block not in ("Input", "ComplexInput") for block in self.layers) - shifts
 
     @property
     def net_config(self) -> NetDict | None:
@@ -151,7 +158,7 @@ class Network(AbstractProcess):
         block: AbstractBlock | None = None
         order, arrival = 0, 1  # the step at which the first entry of the input arrives
         for index, (entry, before, after) in enumerate(zip(entries, shapes, shapes[1:], strict=False)):
-            if entry.neuron is None and entry.type != "dense":
+            if not _has_neurons(entry):
                 continue
             if index >= self.skip_layers:
                 arrival += entry.type != "input"
@@ -159,8 +166,10 @@ class Network(AbstractProcess):
                 options = Options(bits, interval, offset, self.spike_exp, self.sparse_fc_layer)
                 made, row = create(entry, before or after, after, options)
                 _reset_others(made, interval, offset)
-                if self.align == "slayer" and biased and arrival > 1:
-                    _start_at(made, arrival, index)
+                if self.align == "slayer":
+                    _hold_threshold(made)
+                    if biased and arrival > 1:
+                        _start_at(made, arrival, index)
                 if block is not None:
                     _connect(block, made)
                 block = made
@@ -301,6 +310,10 @@ def _connect(before: AbstractBlock, block: AbstractBlock) -> None:
     (before.out.transpose([2, 1, 0]).flatten() if flat else before.out).connect(block.inp)
 
 
+def _has_neurons(entry: Layer) -> bool:
+    return entry.neuron is not None or entry.type == "dense"
+
+
 def _is_shifted(entry: Layer) -> bool:
     """Whether training delays what the layer sends by a step."""
     own = entry.neuron is not None and entry.neuron["type"] != "SDNN"
@@ -315,6 +328,12 @@ def _reset_others(block: AbstractBlock, interval: int | None, offset: int) -> No
         if (var := getattr(block.neuron, name, None)) is not None:
             # Lava's process writes after a step, and counts steps from 0
             Reset(interval=interval, offset=(offset - 2) % interval).connect_var(var)
+
+
+def _hold_threshold(block: AbstractBlock) -> None:
+    """Training sends no change below one unit of a message, however small the threshold is."""
+    if isinstance(block.neuron, Delta | SigmaDelta):
+        block.neuron.vth.init = np.maximum(block.neuron.vth.init, 1 << STATE_BITS)
 
 
 def _start_at(block: AbstractBlock, arrival: int, index: int) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "Unrolled",
 ]
 
+PER_CHANNEL = ("du", "dv", "vth")  # Lava's constructors take one number for these, its models arrays
 EXACT = ("sin_decay", "cos_decay")  # set as they are, since Lava computes them from a period by rounding
 
 
@@ -120,8 +121,8 @@ class AbstractBlock(AbstractProcess):
             raise ParameterError(f"expected no bias for {make.__name__} neurons, which have none to set")
         if bias is not None:
             arguments[key] = self._each(bias, "bias")
-        arrays = {name: value for name, value in arguments.items() if name != key and np.ndim(value)}
-        neuron = make(shape=self.shape, **{name: np.max(v) if name in arrays else v for name, v in arguments.items()})
+        arrays = {name: arguments[name] for name in PER_CHANNEL if np.ndim(arguments.get(name, 0))}
+        neuron = make(shape=self.shape, **(arguments | dict.fromkeys(arrays, 1)))
         unit = 1 << (arguments["spike_exp"] + arguments["state_exp"]) if make in (Delta, SigmaDelta) else 1
         for name, value in (arrays | exact).items():
             var = getattr(neuron, name)
