@@ -198,8 +198,9 @@ def create(layer: Layer, before: tuple[int, ...], after: tuple[int, ...], option
 def _input(layer: Layer, params: dict[str, Any], shape: tuple[int, ...]) -> process.AbstractBlock:
     stored = {"weight": layer.fields.get("weight", BIAS_ONE), "bias": layer.fields.get("bias", 0)}
     transform = {name: int(np.ravel(value)[0]) for name, value in stored.items()}
-    kind = process.ComplexInput if params["neuron_proc"] in (RF, RF_IZ) else process.Input
-    return kind(shape, params, transform=transform)
+    if params["neuron_proc"] in (RF, RF_IZ):
+        return process.ComplexInput(shape, params, transform, imag=False)
+    return process.Input(shape, params, transform)
 
 
 def _dense(layer: Layer, params: dict[str, Any], shape: tuple[int, ...], common: Any) -> process.AbstractBlock:

@@ -374,6 +374,9 @@ def test_export_works_in_any_mode_and_leaves_the_block_as_it_is(neuron, case, tr
 @block_cases()
 def test_export_before_any_shape_is_known_is_refused(neuron, case):
     block = case.make(neuron)
+    if case.name in ("Dense", "Affine", "Output") and block.delay is None and block.synapse.kernel_size == (1, 1, 1):
+        assert written(block) == written(at(case.make(neuron), case, "materialized"))  # known from the start
+        return
     with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
         group = file.create_group("layer/0")
         with pytest.raises(ExchangeError, match=f"{case.name}, field shape: not known yet; call materialize"):

@@ -17,8 +17,7 @@ from lava.proc.sdn.process import Delta, SigmaDelta
 
 from lavadl_lite import exchange
 from lavadl_lite.errors import ParameterError
-from lavadl_lite.exchange import LAYERS, Layer
-from lavadl_lite.exchange.fields import Mismatch
+from lavadl_lite.exchange import Layer, output_shapes
 from lavadl_lite.netx._files import layers_of
 from lavadl_lite.netx._lava_build import (
     BIAS_ONE,
@@ -188,14 +187,7 @@ class Network(AbstractProcess):
             given = (fields["inFeatures"],)
         elif given is None and entries[0].type != "flatten" and self.skip_layers == 0:
             raise ParameterError(f"expected input_shape (W, H, C) for a network that starts with {entries[0].type}")
-        try:
-            shapes: list[Any] = [given]
-            for entry in entries:
-                shapes.append(LAYERS[entry.type].output_shape(entry.fields, shapes[-1]))
-        except Mismatch as wrong:
-            name, expected, got = wrong.args
-            raise ParameterError(f"/layer/{len(shapes) - 1}/{name}: expected {expected}, got {got}") from None
-        return shapes
+        return [given, *output_shapes(entries, given)]
 
     def _reset(self, entry: Layer, index: int, order: int, arrival: int) -> tuple[int | None, int]:
         """Interval, and a time step before which the layer is reset."""
@@ -300,7 +292,7 @@ def _created(
         raise ParameterError(f"expected an entry of type {' or '.join(types)}, got {layer.type}")
     _refuse([layer])
     before = None if input_shape is None else tuple(int(size) for size in input_shape)[::-1]
-    after = LAYERS[layer.type].output_shape(layer.fields, before)
+    (after,) = output_shapes([layer], before)
     return create(layer, before or after, after, options)
 
 

@@ -163,7 +163,7 @@ class Input(AbstractBlock):
 
 
 class ComplexInput(AbstractBlock):
-    """Resonators without synapses: what comes in is their real input.
+    """Resonators without synapses.
 
     Parameters
     ----------
@@ -171,6 +171,9 @@ class ComplexInput(AbstractBlock):
         As :class:`AbstractBlock` has them.
     transform : dict, optional
         As :class:`Input` has it.
+    imag : bool
+        Whether what comes in is their imaginary input too, as lava-dl's block has it, beside their real one; a block
+        of training has only the latter.
     """
 
     def __init__(
@@ -178,10 +181,11 @@ class ComplexInput(AbstractBlock):
         shape: tuple[int, ...],
         neuron_params: Mapping[str, Any],
         transform: dict[str, int] | None = None,
+        imag: bool = True,
     ) -> None:
         super().__init__(shape, neuron_params)
         self.transform = transform
-        self.inp = LateInPort(self.neuron.a_real_in)
+        self.inp = LateInPort(self.neuron.a_real_in, *([self.neuron.a_imag_in] if imag else []))
 
 
 class Dense(AbstractBlock):

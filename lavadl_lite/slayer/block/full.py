@@ -60,6 +60,11 @@ class _AbstractFull(AbstractBlock):
     def num_synapses(self) -> int:
         return 0 if self.shape is None else self.num_weights * math.prod(self.shape[1:])
 
+    def _exported_shape(self) -> tuple[int, ...]:
+        """Known from the start where one neuron is like the other and inputs are no plane."""
+        drawn = self.delay is not None or not self.neuron.shared_param or self.synapse.kernel_size != (1, 1, 1)
+        return super()._exported_shape() if self.shape is not None or drawn else (self.synapse.out_channels,)
+
     def exchange_layer(self) -> Layer:
         shape = self._exported_shape()
         if math.prod(shape) != shape[0]:
