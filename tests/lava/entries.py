@@ -4,13 +4,13 @@ import numpy as np
 
 from lavadl_lite.exchange import Layer, check_layer, output_shapes
 
-__all__ = ["cuba", "dense", "flatten", "input_layer", "plane", "rf", "sdnn"]
+__all__ = ["cuba", "dense", "flatten", "input_layer", "plane", "rf", "sdnn", "shape_of"]
 
 
 def cuba(rng, channels=None):
     """Decays of their own for each of ``channels``, or shared."""
-    decays = {name: rng.integers(0, 4097, channels) for name in ("iDecay", "vDecay")}
-    return {"type": "CUBA", **decays, "vThMant": int(rng.integers(50, 300))}
+    decays = {name: rng.integers(0, 2000, channels) for name in ("iDecay", "vDecay")}
+    return {"type": "CUBA", **decays, "vThMant": int(rng.integers(20, 100))}
 
 
 def rf(rng, kind="RF_PHASE", channels=None):
@@ -26,7 +26,7 @@ def sdnn(rng, **changes):
 def _weights(rng, neuron, shape, name="weight"):
     is_complex = neuron is not None and "sinDecay" in neuron
     names = [f"{name}/real", f"{name}/imag"] if is_complex else [name]
-    return {part: 2 * rng.integers(-64, 65, shape) for part in names}
+    return {part: 2 * rng.integers(-40, 65, shape) for part in names}
 
 
 def dense(rng, inputs, outputs, neuron, **fields):

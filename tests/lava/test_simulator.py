@@ -58,6 +58,7 @@ def feedback(rng):
     return [dense(rng, 4, 6, cuba(rng, 6), feedback=True, **biases(rng, 6)), dense(rng, 6, 3, None)]
 
 
+GRADED = ("delays", "feedback")  # their in-port carries integers
 CASES = {
     "convolutions": convolutions,
     "planes": planes,
@@ -68,25 +69,51 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("resets", [{}, {"reset_interval": 17, "reset_offset": 5}], ids=["no resets", "resets"])
+RESETS = {"no resets": {}, "resets": {"reset_interval": 17, "reset_offset": 5}}
+# what has resets of its own in Lava; others are reset at the end of the step before
+OWN_RESETS = ("current", "voltage")
+
+
+def signal(case, layers, rng):
+    shape = (*shape_of(layers), STEPS)
+    if layers[0].type == "input" and layers[0].neuron is not None:
+        return rng.integers(-40, 60, shape)
+    return rng.integers(-3, 6, shape) if case in GRADED else rng.integers(0, 2, shape)
+
+
+@pytest.mark.parametrize("resets", RESETS.values(), ids=RESETS)
 @pytest.mark.parametrize("case", CASES)
 def test_simulator_equals_lava(case, resets, tmp_path):
-    rng = np.random.default_rng(len(case))
+    """Under Lava's own timing, with messages and states of all layers."""
+    rng = np.random.default_rng(5)
     layers = CASES[case](rng)
-    bits = 8 if case in ("delays", "feedback") else 0
-    x = (
-        rng.integers(-40, 60, (*shape_of(layers), STEPS))
-        if bits or layers[0].neuron
-        else rng.integers(0, 2, (*shape_of(layers), STEPS))
-    )
+    x = signal(case, layers, rng)
+    options = {"input_message_bits": 8 * (case in GRADED), **resets}
     save(layers, tmp_path / "network.net")
-    lava = Network(str(tmp_path / "network.net"), input_message_bits=bits, **resets)
-    sent, states = run(lava, x, states=True)
-    simulator = Simulator(layers, input_message_bits=bits, **resets)
+    sent, states = run(Network(str(tmp_path / "network.net"), **options), x, states=True)
+    simulator = Simulator(layers, **options)
     indices = [index for index, layer in enumerate(layers) if layer.neuron is not None or layer.type == "dense"]
-    record = [(index, name) for index, each in zip(indices, states, strict=True) for name in (*each, "spike")]
+    record = [(index, name) for index in indices for name in simulator.recordable[index]]
     _, found = simulator.run(x, record=record)
-    for index, messages, each in zip(indices, sent, states, strict=True):
-        for name, values in {**each, "spike": messages}.items():
-            np.testing.assert_array_equal(found[index, name], values, f"{name} of entry {index}")
-    assert all(np.any(messages) for index, messages in zip(indices, sent, strict=True) if layers[index].neuron)
+    for order, (index, messages, each) in enumerate(zip(indices, sent, states, strict=True)):
+        assert layers[index].neuron is None or messages.any()
+        for name in simulator.recordable[index]:
+            expected, values = found[index, name], messages if name == "spike" else each[name]
+            if resets and name not in ("spike", *OWN_RESETS):
+                expected[..., np.arange(STEPS) % 17 == (5 + 1 + order - 2) % 17] = 0
+            np.testing.assert_array_equal(values, expected, f"{name} of entry {index}")
+
+
+@pytest.mark.parametrize("case", ["changes", "feedback", "planes"])
+def test_aligned_simulator_equals_aligned_lava(case, tmp_path):
+    """Biases and resets start at the first arrival in both."""
+    rng = np.random.default_rng(5)
+    layers = CASES[case](rng)
+    x = signal(case, layers, rng)
+    options = {"input_message_bits": 8 * (case in GRADED), **RESETS["resets"]}
+    save(layers, tmp_path / "network.net")
+    lava = Network(str(tmp_path / "network.net"), **options, align="slayer")
+    sent = run(lava, x)[-1]
+    expected = Simulator(layers, **options).run(x, align="slayer")
+    np.testing.assert_array_equal(sent[..., lava.lag :], expected[..., : STEPS - lava.lag])
+    assert expected[..., : STEPS - lava.lag].any() or layers[-1].neuron is None
