@@ -7,8 +7,6 @@ from lavadl_lite.netx import Simulator, save
 from tests.lava.entries import cuba, dense, flatten, input_layer, plane, rf, sdnn, shape_of
 from tests.lava.running import Network, run
 
-pytestmark = pytest.mark.lava
-
 STEPS = 50
 BEFORE = (2, 6, 5)
 

@@ -8,8 +8,6 @@ from lavadl_lite.netx import save
 from lavadl_lite.slayer import axon, block, neuron
 from tests.lava.running import Network, run
 
-pytestmark = pytest.mark.lava
-
 STEPS = 50
 CUBA = {"threshold": 1.0, "current_decay": 0.3, "voltage_decay": 0.1}
 OWN = {**CUBA, "current_decay": (0.1, 1), "voltage_decay": (0.05, 0.9), "shared_param": False}

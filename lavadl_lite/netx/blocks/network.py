@@ -35,10 +35,12 @@ from lavadl_lite.netx._lava_build import (
 from lavadl_lite.netx._lava_limits import refusals
 from lavadl_lite.netx.blocks.models import AbstractPyBlockModel
 from lavadl_lite.netx.blocks.process import AbstractBlock, LateInPort
+from lavadl_lite.netx.simulator import Simulator, _check_integer
 from lavadl_lite.netx.utils import NetDict
 
 __all__ = ["Network", "PyNetworkModel"]
 
+MESSAGE_BITS = 24  # what a message may have
 ONCE = 1 << 30  # steps between resets that should happen only once
 STATE_MIN = -(1 << 23) + 1  # of LIF neurons
 STATES = ("u", "v", "real", "imag", "sigma", "act", "residue", "error")  # what a reset sets to 0
@@ -117,6 +119,13 @@ class Network(AbstractProcess):
         super().__init__()
         if align not in (None, "slayer"):
             raise ParameterError(f"expected align to be None or 'slayer', got {align!r}")
+        _check_integer("skip_layers", skip_layers, 0)
+        _check_integer("input_message_bits", input_message_bits, 0, MESSAGE_BITS)
+        _check_integer("reset_offset", reset_offset, 0)
+        _check_integer("spike_exp", spike_exp, 0, MESSAGE_BITS)
+        for name, value in (("num_layers", num_layers), ("reset_interval", reset_interval)):
+            if value is not None:
+                _check_integer(name, value, 1)
         is_file = isinstance(net_config, str | os.PathLike)
         self.filename = net_config if is_file else None
         self.num_layers, self.skip_layers, self.input_shape = num_layers, skip_layers, input_shape
@@ -124,6 +133,7 @@ class Network(AbstractProcess):
         self.input_message_bits, self.spike_exp, self.sparse_fc_layer = input_message_bits, spike_exp, sparse_fc_layer
         entries = exchange.read(net_config, num_layers).layers if is_file else layers_of(net_config)[:num_layers]
         _refuse(entries, skip_layers)
+        self._entries = entries
         made = list(self._create(entries))
         self.layers = [block for block, _ in made]
         if not self.layers:
@@ -141,6 +151,24 @@ class Network(AbstractProcess):
     def net_config(self) -> NetDict | None:
         """The file to look around in; None where there is none."""
         return None if self.filename is None else NetDict(self.filename)
+
+    def encode(self, x: Any) -> np.ndarray:
+        """Turn a real-valued input into what ``inp`` takes, as training's input layer does.
+
+        Parameters
+        ----------
+        x : array, shape (C, H, W, T) or (C, T)
+            Input as training takes it, without the axis of the batch.
+
+        Returns
+        -------
+        array of int32, shape (W, H, C, T) or (C, T)
+            See :meth:`lavadl_lite.netx.Simulator.encode`, with ``whole=True``.
+        """
+        first = next(i for i, entry in enumerate(self._entries) if i >= self.skip_layers and _has_neurons(entry))
+        simulator = Simulator(self._entries[: first + 1], None, self.skip_layers, input_shape=self.input_shape)
+        values = simulator.encode(x, whole=True)
+        return values.transpose((*range(values.ndim - 2, -1, -1), values.ndim - 1))
 
     def __len__(self) -> int:
         return len(self.layers)
