@@ -8,24 +8,53 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.cpu import cpu_kernel
+from ..kernels.cpu import cpu_kernel, step
 
 __all__ = ["gather", "scatter"]
 
 
+@step
+def _active(x, begin, end, found):
+    """Write the places of ``begin`` to ``end`` that are not 0 to ``found``; returns how many."""
+    count = 0
+    for i in range(begin, end):
+        found[count] = i
+        count += x[i] != 0
+    return count
+
+
 @cpu_kernel
-def gather(x, weight, total, lo, hi):
-    """``total = x @ weight``, reading only the rows of active inputs; ``weight`` is int16 [in, out]."""
+def gather(x, weight, spikes, total, lo, hi):
+    """``total = x @ weight``, reading only the rows of active inputs; ``weight`` is int16 [in, out].
+
+    ``spikes`` says that all that is not 0 is 1.  Four or eight rows at once load and store the sums as much less often.
+    """
     active = np.empty(x.shape[1] + 1, np.int64)
     for r in range(lo, hi):
-        count = 0
-        for i in range(x.shape[1]):
-            active[count] = i
-            count += x[r, i] != 0
+        count, done = _active(x[r], 0, x.shape[1], active), 0
         out = total[r]
         out[:] = 0
-        fours = count // 4 * 4
-        for j in range(0, fours, 4):  # four at once load and store the sums a quarter as often
+        if spikes:
+            done = count // 8 * 8
+            for j in range(0, done, 8):
+                w0, w1, w2, w3 = (
+                    weight[active[j]],
+                    weight[active[j + 1]],
+                    weight[active[j + 2]],
+                    weight[active[j + 3]],
+                )
+                w4, w5, w6, w7 = (
+                    weight[active[j + 4]],
+                    weight[active[j + 5]],
+                    weight[active[j + 6]],
+                    weight[active[j + 7]],
+                )
+                for k in range(out.size):  # eight weights of 9 bits stay inside 16
+                    first = np.int16(np.int16(w0[k] + w1[k]) + np.int16(w2[k] + w3[k]))
+                    second = np.int16(np.int16(w4[k] + w5[k]) + np.int16(w6[k] + w7[k]))
+                    out[k] += np.int16(first + second)
+        fours = done + (count - done) // 4 * 4
+        for j in range(done, fours, 4):
             i0, i1, i2, i3 = active[j], active[j + 1], active[j + 2], active[j + 3]
             x0, x1, x2, x3 = x[r, i0], x[r, i1], x[r, i2], x[r, i3]
             w0, w1, w2, w3 = weight[i0], weight[i1], weight[i2], weight[i3]
@@ -47,20 +76,31 @@ def scatter(x, weight, rows, row_links, columns, column_links, sizes, total, lo,
     """
     channels, fan = weight.shape[0], weight.shape[2]
     together, features = sizes[0], sizes[1]
+    active = np.empty(together + 1, np.int64)
     for r in range(lo, hi):
         total[r] = 0
-        at = 0
         for i in range(rows.size - 1):
             for j in range(columns.size - 1):
-                for c in range(channels):
-                    one = x[r, at]
-                    at += 1
-                    if one != 0:
-                        group = c // together * fan
-                        for p in range(rows[i], rows[i + 1]):
-                            for q in range(columns[j], columns[j + 1]):
-                                w = weight[c, row_links[p, 0] + column_links[q, 0]]
-                                place = (row_links[p, 1] + column_links[q, 1]) * features + group
-                                out = total[r, place : place + fan]
+                at = (i * (columns.size - 1) + j) * channels
+                for group in range(channels // together):
+                    begin = at + group * together
+                    count = _active(x[r], begin, begin + together, active)
+                    if count == 0:
+                        continue
+                    fours = count // 4 * 4
+                    for p in range(rows[i], rows[i + 1]):
+                        for q in range(columns[j], columns[j + 1]):
+                            entry = row_links[p, 0] + column_links[q, 0]
+                            place = (row_links[p, 1] + column_links[q, 1]) * features + group * fan
+                            out = total[r, place : place + fan]
+                            for n in range(0, fours, 4):  # four at once load and store the sums a quarter as often
+                                i0, i1, i2, i3 = active[n], active[n + 1], active[n + 2], active[n + 3]
+                                x0, x1, x2, x3 = x[r, i0], x[r, i1], x[r, i2], x[r, i3]
+                                w0, w1 = weight[i0 - at, entry], weight[i1 - at, entry]
+                                w2, w3 = weight[i2 - at, entry], weight[i3 - at, entry]
+                                for k in range(fan):
+                                    out[k] += w0[k] * x0 + w1[k] * x1 + w2[k] * x2 + w3[k] * x3
+                            for n in range(fours, count):
+                                one, w = x[r, active[n]], weight[active[n] - at, entry]
                                 for k in range(fan):
                                     out[k] += w[k] * one

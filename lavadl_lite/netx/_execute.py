@@ -167,7 +167,7 @@ class Population:
         """What arrives at the neurons, undelayed, int64."""
         if not self.branches:
             return [x.astype(np.int64)]
-        found = [synapse.sums(line(x)) for line, synapse in self.branches]
+        found = [synapse.sums(line(x), spikes=self.stage.takes.top == 1) for line, synapse in self.branches]
         totals = [sum(parts[1:], parts[0]) for parts in zip(*found, strict=True)]
         synapse = self.branches[0][1]
         half = 1 << SUM_BITS - 1
@@ -179,7 +179,7 @@ class Population:
         """One step, with what the neurons sent in the step before."""
         feedback: Any = self.stage.feedback
         here, there = self.bits - self.stage.takes.bits, self.bits - self.stage.sends.bits
-        heard = feedback.sums(self.previous)
+        heard = feedback.sums(self.previous, spikes=self.stage.sends.top == 1)
         both = [(x[:, t : t + 1] << here) + (back << there) for x, back in zip(totals, heard, strict=True)]
         self.cells.run(both, self.previous, 0, 1)
         message[:, t] = self.previous[:, 0]

@@ -44,11 +44,14 @@ class Full:
         self.size = self.weights[0].shape[1]
         self.reach = max(int(np.abs(weight).sum(1).max(initial=0)) for weight in weights)
 
-    def sums(self, x: np.ndarray) -> list[np.ndarray]:
-        """Totals, int64 [samples, time, neurons], of messages [samples, time, inputs]; one for each weight."""
+    def sums(self, x: np.ndarray, *, spikes: bool) -> list[np.ndarray]:
+        """Totals, int64 [samples, time, neurons], of messages [samples, time, inputs]; one for each weight.
+
+        ``spikes``: whether all messages are 0 or 1.
+        """
         from . import _events
 
-        return [_each_row(_events.gather, x, self.size, weight) for weight in self.weights]
+        return [_each_row(_events.gather, x, self.size, weight, spikes) for weight in self.weights]
 
 
 class Plane:
@@ -84,7 +87,7 @@ class Plane:
             starts, pairs = _links(size, length, *move, spreads=spreads)
             self.links += [starts, pairs * np.array([entry, place])]
 
-    def sums(self, x: np.ndarray) -> list[np.ndarray]:
+    def sums(self, x: np.ndarray, *, spikes: bool) -> list[np.ndarray]:
         """As for :class:`Full`."""
         from . import _events
 
