@@ -70,9 +70,7 @@ class Sigma(AbstractCells):
         self.sigma[:] = 0
 
     def run(self, totals: list[np.ndarray], message: np.ndarray, first: int, last: int) -> None:
-        sums = self.sums(totals[0][:, first:last])
-        self.check(np.abs(sums) >> 31)
-        message[:, first:last] = sums
+        message[:, first:last] = self.sums(totals[0][:, first:last])
 
     def sums(self, total: np.ndarray) -> np.ndarray:
         """All that has arrived, in units of the state, after each step of a total."""
@@ -80,6 +78,7 @@ class Sigma(AbstractCells):
         total = (total + self.offset) << up
         arriving = (total + ((total >> 63) & ((1 << down) - 1))) >> down  # toward zero
         sums = self.sigma[:, None] + np.cumsum(arriving, axis=1)
+        self.check(np.abs(sums) >> 31)
         self.sigma = sums[:, -1] if sums.shape[1] else self.sigma
         return sums
 

@@ -25,7 +25,7 @@ def parts(layer, name):
 class Neurons:
     """A layer with neurons.  In Lava's timing all its delays are on its synapses; in training's on their own side."""
 
-    def __init__(self, layer, before, shape, kind, spike_exp, native):
+    def __init__(self, layer, before, shape, kind, spike_exp, native, wraps):
         self.layer, self.shape, self.native = layer, shape, native
         self.neurons = population(layer, shape, spike_exp)
         self.kind = Kind(self.neurons.bits)
@@ -39,7 +39,7 @@ class Neurons:
         if after and not native:
             late, self.later = np.zeros_like(late), self.later + late[:, 0]
         matrices = [matrix(layer, weight, before, shape) for weight in parts(layer, "weight")]
-        self.synapses = Synapses(matrices, late, wraps=len(shape) == 3)
+        self.synapses = Synapses(matrices, late, wraps=wraps and len(shape) == 3)
         if layer.type == "dense_rec":
             back = [np.asarray(weight, np.int64) for weight in parts(layer, "weight_rec")]
             self.feedback = Synapses(back, np.zeros(back[0].shape, np.int64))
@@ -92,7 +92,7 @@ class Passive:
         return total.reshape(self.shape)
 
 
-def network(layers, x, message_bits, spike_exp, native):
+def network(layers, x, message_bits, spike_exp, native, wraps=True):
     """The parts, which entries each one hears (-1 is the in-port), and what the in-port carries."""
     shapes = output_shapes(layers)
     first = next((layer for layer in layers if layer.neuron is not None or layer.type == "dense"), layers[0])
@@ -105,7 +105,7 @@ def network(layers, x, message_bits, spike_exp, native):
         before = x.shape[:-1] if heard[0] < 0 else shapes[heard[0]]
         assert all(kind == (port if i < 0 else found[i].kind) for i in heard)
         if layer.neuron is not None or layer.type == "dense":
-            found.append(Neurons(layer, before, shape, kind, spike_exp, native))
+            found.append(Neurons(layer, before, shape, kind, spike_exp, native, wraps))
         elif layer.type == "average":
             found.append(Passive(shape, kind, count=before[0] // shape[0]))
         else:
@@ -167,10 +167,13 @@ def run_lava(layers, x, message_bits=0, reset_interval=None, reset_offset=0, spi
     return records[len(layers) - 1, "spike"], records
 
 
-def run_training(layers, x, message_bits=0, reset_interval=None, reset_offset=0, spike_exp=6):
-    """The same in the order of training: layer after layer, all of them reset at once."""
+def run_training(layers, x, message_bits=0, reset_interval=None, reset_offset=0, spike_exp=6, wraps=False):
+    """The same in the order of training: layer after layer, all of them reset at once.
+
+    Sums of kernels do not come back into 24 bits there, unless ``wraps``.
+    """
     x = np.asarray(x)
-    found, hears, x = network(layers, x, message_bits, spike_exp, native=False)
+    found, hears, x = network(layers, x, message_bits, spike_exp, native=False, wraps=wraps)
     sequences, records = {-1: x}, {}
     for i, (part, heard) in enumerate(zip(found, hears, strict=True)):
         arriving = np.concatenate([sequences[j] for j in heard])

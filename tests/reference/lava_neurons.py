@@ -101,14 +101,21 @@ class Lif(Population):
 
 
 class Integrators(Population):
-    """Complex weights without neuron: an integrator of Lava's for each part, which never fires."""
+    """Complex weights without neuron: an integrator of Lava's for each part, which never fires, seen by its voltage."""
 
     names = ("real", "imag")
     bits = 0
 
+    def reset(self):
+        super().reset()
+        self.currents = [self.zeros(), self.zeros()]
+
     def step(self, sums, bits):
-        for name, part in zip(self.names, sums, strict=True):
-            setattr(self, name, wrap(getattr(self, name) + z(part << 6, bits)))
+        arriving = [z(part << 6, bits) for part in sums]
+        raw = [u + a for u, a in zip(self.currents, arriving, strict=True)]
+        check_width(*arriving, *raw)
+        self.currents = [wrap(u) for u in raw]
+        self.real, self.imag = (saturate(u + (bias << 6)) for u, bias in zip(self.currents, self.bias, strict=True))
         return self.zeros()
 
 
