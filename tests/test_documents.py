@@ -1,6 +1,8 @@
 """The README and the documentation keep their promises: their Python runs, their commands use what is pinned once."""
 
+import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,15 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
 
+def marked(page):
+    """A page as a parameter; the one on Lava needs it."""
+    runs = importlib.util.find_spec("lava") is not None and sys.platform != "win32"  # it starts processes by fork
+    missing = pytest.mark.skipif(not runs, reason="lava-nc is not installed, or does not run here")
+    return pytest.param(page, id=page.name, marks=[pytest.mark.lava, missing] if page.name == "deployment.md" else ())
+
+
 @pytest.mark.skipif(not HAS_TORCH, reason="torch is not installed")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES])
 def test_python_runs(page, tmp_path, monkeypatch):
     """All Python blocks of a page, one after the other."""
     monkeypatch.chdir(tmp_path)

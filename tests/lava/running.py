@@ -1,8 +1,12 @@
 """Running a network in Lava: messages of every layer and states after each step; nothing is tested here."""
 
+import sys
+
 import numpy as np
 import pytest
 
+if sys.platform == "win32":
+    pytest.skip("Lava starts its processes by fork, which Windows lacks", allow_module_level=True)
 try:
     from lavadl_lite.netx.hdf5 import Network
 except ImportError as error:
