@@ -116,6 +116,8 @@ def check(net_or_file: Any, target: str = "lava", shape: tuple[int, ...] | None 
     ------
     ExchangeError
         If a file breaks the format, or there is no network.
+    ShapeError
+        If blocks do not take ``shape``, or what the one before gives.
     ParameterError
         For another target.
 

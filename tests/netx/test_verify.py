@@ -264,6 +264,22 @@ def test_lava_is_compared_state_by_state(chain, monkeypatch):
     assert first.found == first.expected + 1
 
 
+def test_training_equals_lava_where_timings_agree(chain, monkeypatch):
+    """With biases or resets both timings differ, so that the result is about the simulator."""
+    torch = pytest.importorskip("torch")
+    from lavadl_lite.slayer import block
+
+    monkeypatch.setattr(verify, "_lava_run", in_equations)
+    _, x = chain
+    norm = importlib.import_module("lavadl_lite.slayer.neuron").norm.MeanOnlyBatchNorm
+    for params, resets, side in (({}, None, "training"), ({}, 9, "simulator"), ({"norm": norm}, None, "simulator")):
+        net = block.cuba.Dense({**PLAIN, **params}, 4, 3, weight_scale=4)
+        net(torch.from_numpy(x).float())
+        result = netx.verify(net, net, x, "lava", reset_interval=resets)
+        assert result, result
+        assert (result.expected, result.found) == (side, "Lava")
+
+
 def test_training_is_compared_before_lava(trained, monkeypatch):
     net, x, layers = trained
     monkeypatch.setattr(verify, "_lava_run", lambda *_: pytest.fail("Lava has run"))
