@@ -145,7 +145,8 @@ def check(net_or_file: Any, target: str = "lava", shape: tuple[int, ...] | None 
         findings += [Finding(index, *row) for row in _hardware(layer)] if target == "loihi2" else []
     found = bounds(layers)
     for index, layer in known:
-        findings += [Finding(index, *row) for row in _ranges(layer, found[index], target)]
+        arriving = found[index - 1].message if index else SPIKES
+        findings += [Finding(index, *row) for row in _ranges(layer, found[index], target, arriving)]
     findings += _network(layers, target) if whole else []
     last = len(layers)  # what concerns the whole network comes last
     return Findings(
@@ -167,7 +168,7 @@ def _layers(net_or_file: Any, shape: tuple[int, ...] | None) -> tuple[list[Layer
     findings: list[Finding] = []
     before, whole = shape, True
     for index, part in enumerate(parts):
-        block, before, sure = _shaped(part, before)
+        block, before, sure = _shaped(part, before, told=shape is not None)
         if whole and not sure:
             limit = "shapes that are known"
             lost = "sizes, and how layers fit together, are not checked from here on"
@@ -189,12 +190,13 @@ def _layers(net_or_file: Any, shape: tuple[int, ...] | None) -> tuple[list[Layer
     return layers, findings, whole
 
 
-def _shaped(part: Any, before: tuple[int, ...] | None) -> tuple[Any, tuple[int, ...] | None, bool]:
+def _shaped(part: Any, before: tuple[int, ...] | None, *, told: bool) -> tuple[Any, tuple[int, ...] | None, bool]:
     """A block with a shape, the shape of its output where that is a true one, and whether the block's is."""
-    if isinstance(part, exchange.Layer):
-        return part, tuple(int(size) for size in part.fields["shape"]), True
-    if part.shape is not None and before is None:
-        return part, tuple(part.shape), True
+    if isinstance(part, exchange.Layer) or (part.shape is not None and not told):
+        sizes = part.fields["shape"] if isinstance(part, exchange.Layer) else part.shape
+        kind = part.type if isinstance(part, exchange.Layer) else part.layer_type
+        shape = tuple(int(size) for size in sizes)
+        return part, shape[:1] if kind == "flatten" else shape, True
     part = copy.deepcopy(part)
     after = tuple(part.materialize(_least(part) if before is None else before))
     sure = before is not None or part.layer_type.startswith("dense")
@@ -283,12 +285,12 @@ def _hardware(layer: Layer) -> Iterator[Row]:
             yield f"neuron/{field}", "warning", limit, f"{worst} is outside", f"{int(np.clip(worst, low, high))}"
 
 
-def _ranges(layer: Layer, bound: Bounds, target: str) -> Iterator[Row]:
+def _ranges(layer: Layer, bound: Bounds, target: str, arriving: tuple[float, float]) -> Iterator[Row]:
     """States and messages that may leave their bits."""
-    arrives = float(np.max(bound.sums))
-    spiking = _kind(layer) == "CUBA" and layer.type != "input"
-    if target == "loihi2" and spiking and bound.message == SPIKES and arrives >= SUM_LIMIT:
-        yield _may("weight", "16 bits for what arrives in a step", arrives, SUM_LIMIT, "the sum wraps", "warning")
+    total = float(np.max(bound.sums))
+    summing = _kind(layer) == "CUBA" and layer.type != "input" and arriving == SPIKES
+    if target == "loihi2" and summing and total >= SUM_LIMIT:
+        yield _may("weight", "16 bits for what arrives in a step", total, SUM_LIMIT, "the sum wraps", "warning")
     for name, sizes in bound.states.items():
         size = float(np.max(sizes))
         if name in ("sigma", "activation"):
@@ -297,6 +299,8 @@ def _ranges(layer: Layer, bound: Bounds, target: str) -> Iterator[Row]:
                 yield _may("weight", text, size, SIGMA_LIMIT, f"the {name} wraps", "warning")
         elif name == "current" and size >= LIMIT:
             text = "the current wraps, while in training it saturates"
+            if layer.neuron is None:
+                text = "the current, which adds up the sums of all steps, wraps"
             yield _may("weight", "24 bits for the current", size, LIMIT, text, "warning")
         elif name != "imag" and size >= LIMIT:
             state = "state" if name == "real" else name

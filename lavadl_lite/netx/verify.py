@@ -269,8 +269,10 @@ def _trained(
 
     from ..slayer.utils import record
 
-    whole = net if isinstance(net, torch.nn.Module) else torch.nn.Sequential(*parts_of(net))
-    whole = copy.deepcopy(whole).eval()
+    parts = [net] if isinstance(net, torch.nn.Module) else list(parts_of(net))
+    if not all(isinstance(part, torch.nn.Module) for part in parts):
+        raise ParameterError(f"expected a network of blocks, which can run, got {type(net).__name__} of something else")
+    whole = copy.deepcopy(parts[0] if len(parts) == 1 else torch.nn.Sequential(*parts)).eval()
     with torch.no_grad(), record(whole, states=True) as seen:
         modules = dict(whole.named_modules())
         blocks = [modules[name] for name in seen]

@@ -158,6 +158,9 @@ def test_what_arrives_has_sixteen_bits():
     (finding,) = check([dense(np.full((1, 130), 254), QUIET)], "loihi2")
     assert (finding.field, finding.severity) == ("weight", "warning")
     assert "515.938" in finding.consequence
+    graded = dense(np.full((130, 1), 64), neuron(4095, 4095, 80, graded=True))
+    findings = check([graded, dense(np.full((1, 130), 254), QUIET)], "loihi2")
+    assert "16 bits for what arrives in a step" not in [f.limit for f in findings]
 
 
 def test_sigma_delta_messages_and_sums():
@@ -275,6 +278,18 @@ def test_every_block_is_described_before_its_shape_is_known():
             fields = [f.field for f in check(net, target) if f.severity == "error"]
             assert set(fields) <= {"type", "neuron/type"}, check(net, target)
         assert all(part.shape is None for part in net)
+
+
+def test_some_shapes_are_known():
+    """What follows a block whose shape is known gets its own from there; nothing is changed."""
+    _, block, plain = blocks()
+    net = [block.cuba.Conv(plain, 2, 4, 3), block.cuba.Flatten(), block.cuba.Dense(plain, 16, 3)]
+    for part, shape in zip(net[:2], ((2, 4, 4), (4, 2, 2)), strict=True):
+        part.materialize(shape)
+    net += [block.cuba.Dense(plain, 3, 6), block.cuba.Average(2)]
+    assert check(net, "simulator") == ()
+    assert net[2].shape is None
+    assert [tuple(part.shape) for part in net[:2]] == [(4, 2, 2), (16, 1, 1)]
 
 
 def test_what_cannot_be_exported_is_found():

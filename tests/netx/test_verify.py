@@ -214,6 +214,8 @@ def test_wrong_arguments(trained):
         netx.verify(net, layers, x, "loihi")
     with pytest.raises(ParameterError, match="expected a network of input, flatten, dense, dense, as the file"):
         netx.verify(net, layers[:4], x)
+    with pytest.raises(ParameterError, match="expected a network of blocks, which can run, got tuple"):
+        netx.verify(layers, layers, x)
 
 
 def test_blocks_run_once():
