@@ -25,7 +25,7 @@ __all__ = ["Difference", "Verification", "compare", "verify"]
 
 # states by the names of blocks, and by those of the simulator
 STATES = {"current": "current", "voltage": "voltage", "real": "real", "imag": "imag", "sum": "sigma"}
-LAVA = {"current": "u", "voltage": "v", "real": "real", "imag": "imag", "sigma": "sigma"}
+LAVA = {"current": "u", "voltage": "v", "real": "real", "imag": "imag", "sigma": "sigma", "activation": "act"}
 STATE_BITS, SIGMA_BITS = 12, 6  # after the point: of states and graded spikes; of sigma-delta messages, and spike_exp
 UNIT = 1 << 6  # of a threshold in a file
 MESSAGE_BITS = 24  # of messages that are no spikes

@@ -289,14 +289,6 @@ def test_training_is_compared_before_lava(trained, monkeypatch):
     assert (result.expected, result.found, bool(result)) == ("training", "simulator", False)
 
 
-def test_lava_itself(chain):
-    pytest.importorskip("lava", reason="Lava is not installed (extra lava)")
-    layers, x = chain
-    result = netx.verify(None, layers, x[..., :8], "lava", reset_interval=5)
-    assert result, result
-    assert result.values == 2 * 8 * (5 + 3) * 3
-
-
 def test_lava_has_to_be_there(chain):
     if importlib.util.find_spec("lava"):
         pytest.skip("Lava is installed")
