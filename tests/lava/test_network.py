@@ -219,3 +219,10 @@ def test_encode_gives_what_the_port_takes(path):
     np.testing.assert_array_equal(axes(encoded), 64 * np.clip(np.rint(x * 32) / 32, -4, 4 - 1 / 32))
     spikes = RNG.integers(0, 2, (12, 4))
     np.testing.assert_array_equal(Network(path, skip_layers=4).encode(spikes), spikes)
+
+
+def test_odd_weights_that_no_synapse_holds():
+    layer = dense(RNG, 3, 2, cuba(RNG))
+    odd = Layer("dense", {**layer.fields, "weight": np.array([[-255, 253, 1], [2, 3, 4]])}, layer.neuron)
+    with pytest.raises(ParameterError, match="/layer/0/weight: expected weights that fit 8 bits"):
+        Network([odd])

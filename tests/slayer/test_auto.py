@@ -130,7 +130,7 @@ def test_odd_weights_stay_odd(kind):
     """The 8-bit quantiser holds even ones only; files may have any."""
     rng = np.random.default_rng(0)
     sizes = {"Conv": (2, 3, 2)}.get(kind, (6, 5))
-    made = getattr(block.cuba, kind)(CUBA, *sizes, pre_hook_fx=None)
+    made = getattr(block.cuba, kind)(CUBA, *sizes, pre_hook_fx=torch.clone)
     made.materialize((2, 4, 4) if kind == "Conv" else (6,))
     for weight in (p for name, p in made.named_parameters() if "weight" in name):
         weight.data = torch.from_numpy(rng.integers(-60, 60, weight.shape).astype(np.float32) * 2 + 1) / 64

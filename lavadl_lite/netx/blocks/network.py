@@ -191,7 +191,10 @@ class Network(AbstractProcess):
                 arrival += entry.type != "input"
                 interval, offset = self._reset(entry, index, order, arrival)
                 options = Options(bits, interval, offset, self.spike_exp, self.sparse_fc_layer)
-                made, row = create(entry, before or after, after, options)
+                try:
+                    made, row = create(entry, before or after, after, options)
+                except ParameterError as error:  # weights that synapses do not hold
+                    raise ParameterError(f"/layer/{index}/weight: {error}; use pre_hook_fx='quantize_8bit'") from None
                 _reset_others(made, interval, offset)
                 if self.align == "slayer":
                     _hold_threshold(made)

@@ -104,8 +104,8 @@ class AbstractRecurrent(_AbstractFeedback):
     weight_norm : bool
         Train a gain and a direction for each neuron, of the input's and of the feedback's weights.
     pre_hook_fx : callable, optional
-        Applied to both weights before each use, with ``descale=True`` for export; by default the neuron's 8-bit
-        quantiser, ``None`` for nothing.
+        Applied to both weights before each use, with ``descale=True`` for export; by default, and for ``None``, the
+        neuron's 8-bit quantiser, as lava-dl has it.  A function that returns what it is given takes them as they are.
     requires_grad : bool
         Train the feedback's weights.
     delay : bool
@@ -141,7 +141,8 @@ class AbstractRecurrent(_AbstractFeedback):
         self.input_synapse = dense(size, out_neurons, weight_scale, weight_norm)
         self.recurrent_synapse = dense(out_neurons, out_neurons, weight_scale, weight_norm)
         self.recurrent_synapse.requires_grad_(bool(requires_grad))
-        self._prepare(pre_hook_fx, self.input_synapse, self.recurrent_synapse)
+        hook: Hook = "quantize_8bit" if pre_hook_fx is None else pre_hook_fx
+        self._prepare(hook, self.input_synapse, self.recurrent_synapse)
 
     def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return self._materialized(self.input_synapse, tuple(shape))
