@@ -1,5 +1,6 @@
 """Sphinx settings; ``tox -e docs`` builds with warnings as errors."""
 
+import importlib.util
 import os
 import sys
 import warnings
@@ -31,6 +32,8 @@ html_title = "lavadl_lite"
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+# the pages of netx.hdf5 and netx.blocks do not need the Lava that these need
+autodoc_mock_imports = [] if importlib.util.find_spec("lava") else ["lava"]
 autodoc_default_options = {"exclude-members": "neuron_type"}
 autodoc_inherit_docstrings = False  # not those of torch
 autodoc_member_order = "bysource"
