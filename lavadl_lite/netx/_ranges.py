@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from ..exchange import Layer
 
-__all__ = ["LIMIT", "SPIKES", "Bounds", "bounds"]
+__all__ = ["LIMIT", "PORT", "SPIKES", "Bounds", "bounds"]
 
 LIMIT = 2.0**11  # 24 bits with sign, 12 of them after the point
 UNIT, DECAY_ONE = 1 << 6, 1 << 12
+STATE_BITS = 12  # after the point, of states, graded spikes and sigma-delta messages
 SPIKES = (0.0, 1.0)
 SIGNAL = (-4.0, 4.0 - 1 / 32)  # what an input layer holds its signal to
 
@@ -36,7 +37,7 @@ class Bounds(NamedTuple):
 
     Attributes
     ----------
-    sums : array, shape (channels,) or ()
+    sums : array, shape (channels,), or (1,) or () for all of them
         Largest size of what its synapses add up in one step, of each channel.
     states : dict of array
         Largest size of each of its states, by name and channel; infinite where nothing bounds it but time.
@@ -44,12 +45,18 @@ class Bounds(NamedTuple):
         Smallest and largest message that it sends.
     value : (float, float) or None
         Smallest and largest value that sigma-delta messages add up to.
+    bits : int
+        Fractional bits of a message, with the usual exponent of sigma-delta ones.
     """
 
     sums: np.ndarray
     states: dict[str, np.ndarray]
     message: Span
     value: Span | None
+    bits: int
+
+
+PORT = Bounds(np.zeros(()), {}, SPIKES, SPIKES, 0)
 
 
 def bounds(layers: Sequence[Layer | None]) -> list[Bounds]:
@@ -66,22 +73,19 @@ def bounds(layers: Sequence[Layer | None]) -> list[Bounds]:
     """
     found: list[Bounds] = []
     for layer in layers:
-        before = found[-1] if found else _passing(SPIKES, SPIKES)
+        before = found[-1] if found else PORT
         if layer is None:
-            found.append(_passing(SPIKES, SPIKES))
+            found.append(PORT)
         elif layer.type == "concat":
             parts = [found[int(i)] for i in layer.fields["layers"]]
             values = [part.value for part in parts if part.value is not None]
-            found.append(_passing(_joined(part.message for part in parts), _joined(values) if values else None))
+            joined = _joined(values) if values else None
+            found.append(PORT._replace(message=_joined(p.message for p in parts), value=joined, bits=parts[0].bits))
         elif layer.neuron is None and layer.type != "dense":
-            found.append(_passing(before.message, before.value))
+            found.append(PORT._replace(message=before.message, value=before.value, bits=before.bits))
         else:
             found.append(_of_neurons(layer, before))
     return found
-
-
-def _passing(message: Span, value: Span | None) -> Bounds:
-    return Bounds(np.zeros(()), {}, message, value)
 
 
 def _joined(spans: Any) -> Span:
@@ -106,7 +110,7 @@ def _of_neurons(layer: Layer, before: Bounds) -> Bounds:
         else:
             states, high = _integrator(neuron, *spans[0], _bias(layer))
             message = own if not graded else (0.0, min(float(np.max(high)), LIMIT))
-    return Bounds(sums, states, message, None)
+    return Bounds(sums, states, message, None, STATE_BITS if graded else 0)
 
 
 def _signal(fields: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -155,11 +159,16 @@ def _integrator(
     neuron: Mapping[str, Any], low: np.ndarray, high: np.ndarray, bias: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Current and voltage, and the largest voltage that a spike can carry."""
-    low, high = (_settled(end, neuron["iDecay"]) for end in (low, high))
     divisor = 2.0 ** float(np.ravel(neuron.get("weight_exp", 0))[0])
-    drive_low, drive_high = (low + np.minimum(bias, 0)) / divisor, (high + np.maximum(bias, 0)) / divisor
+    adapts = "thDecay" in neuron
+    if adapts:  # bias and exponent come before the current, behind it in others
+        low, high = (low + np.minimum(bias, 0)) / divisor, (high + np.maximum(bias, 0)) / divisor
+    low, high = (_settled(end, neuron["iDecay"]) for end in (low, high))
+    drive_low, drive_high = low, high
+    if not adapts:
+        drive_low, drive_high = (low + np.minimum(bias, 0)) / divisor, (high + np.maximum(bias, 0)) / divisor
     up, down = (_settled(end, neuron["vDecay"]) for end in (drive_high, drive_low))
-    if "thDecay" not in neuron:  # a spike sets it back
+    if not adapts:  # a spike sets it back
         kept = (DECAY_ONE - neuron["vDecay"]) / DECAY_ONE
         up = np.minimum(up, np.where(kept == 0, 0, kept * (neuron["vThMant"] / UNIT)) + drive_high)
     return {"current": np.maximum(-low, high), "voltage": np.maximum(-down, up)}, up
@@ -188,12 +197,13 @@ def _sigma_delta(layer: Layer, neuron: Mapping[str, Any], before: Bounds, sums: 
         low, high = _sums(layer, "", value, (-math.inf, math.inf))
     states = {"sigma": np.maximum(-low, high)} if layer.type != "input" else {}
     if neuron.get("sigma_output"):
-        return Bounds(sums, states, (float(low.min()), float(high.max())), None)
+        return Bounds(sums, states, (float(low.min()), float(high.max())), None, 6 + STATE_BITS)
     name = "identity" if layer.type == "input" else neuron["activation"]
     bias = _bias(layer)
-    low, high = low + np.minimum(bias, 0), high + np.maximum(bias, 0)
+    divisor = 1.0 if layer.type == "input" else 2.0 ** float(np.ravel(neuron.get("weight_exp", 0))[0])
+    low, high = (low + np.minimum(bias, 0)) / divisor, (high + np.maximum(bias, 0)) / divisor
     least = max(min(float(low.min()), 0.0) * GAINS.get(name, 1), FLOORS.get(name, -math.inf))
     most = min(float(high.max()) * GAINS.get(name, 1) + OFFSETS.get(name, 0), CEILINGS.get(name, math.inf))
     states["activation"] = np.array(max(-least, most))
     swing = most - least + slack
-    return Bounds(sums, states, (-swing, swing), (least - slack, most + slack))
+    return Bounds(sums, states, (-swing, swing), (least - slack, most + slack), STATE_BITS)

@@ -17,7 +17,7 @@ from .. import exchange
 from ..errors import ExchangeError, ParameterError, ShapeError
 from ._files import layers_of, parts_of
 from ._lava_limits import refusals, unrolled
-from ._ranges import LIMIT, SPIKES, Bounds, bounds
+from ._ranges import LIMIT, PORT, SPIKES, Bounds, bounds
 from ._report import weight_bits
 from .simulator import Simulator
 from .utils import optimize_weight_bits
@@ -35,8 +35,11 @@ SEVERITIES = ("error", "warning", "note")
 # Lava's LIF process declares these widths as the hardware's; see docs/check.md for the sources of all numbers
 THRESHOLD_MAX = (1 << 17) - 1
 DECAYS = {"iDecay": (1, 1 << 12), "vDecay": (0, (1 << 12) - 1)}  # of du + 1 and dv, 12 bits each
+PLANES = ("conv", "convT", "pool", "unpool")
+CHANGE_BITS = 12  # after the point of a sigma-delta message
+PLANE_LIMIT = (1 << 23) / 64  # of sums over planes of integer messages
 SUM_LIMIT = (1 << 15) / 64  # of what arrives at a LIF neuron in one step: 16 bits with sign
-MESSAGE_LIMIT = (1 << 15) / (1 << 12)  # of sigma-delta messages: 16 bits with sign, 12 of them after the point
+MESSAGE_LIMIT = (1 << 15) / (1 << 12)  # of sigma-delta messages: 16 bits with sign
 SIGMA_LIMIT = (1 << 23) / (1 << 18)  # of their sums: 24 bits with sign, 18 of them after the point
 CHIP_NEURONS = 1_000_000
 NEVER = (1 << 18) - 1  # threshold of a read-out
@@ -145,7 +148,7 @@ def check(net_or_file: Any, target: str = "lava", shape: tuple[int, ...] | None 
         findings += [Finding(index, *row) for row in _hardware(layer)] if target == "loihi2" else []
     found = bounds(layers)
     for index, layer in known:
-        arriving = found[index - 1].message if index else SPIKES
+        arriving = found[index - 1] if index else PORT
         findings += [Finding(index, *row) for row in _ranges(layer, found[index], target, arriving)]
     findings += _network(layers, target) if whole else []
     last = len(layers)  # what concerns the whole network comes last
@@ -285,10 +288,14 @@ def _hardware(layer: Layer) -> Iterator[Row]:
             yield f"neuron/{field}", "warning", limit, f"{worst} is outside", f"{int(np.clip(worst, low, high))}"
 
 
-def _ranges(layer: Layer, bound: Bounds, target: str, arriving: tuple[float, float]) -> Iterator[Row]:
-    """States and messages that may leave their bits."""
-    total = float(np.max(bound.sums))
-    summing = _kind(layer) == "CUBA" and layer.type != "input" and arriving == SPIKES
+def _ranges(layer: Layer, bound: Bounds, target: str, arriving: Bounds) -> Iterator[Row]:
+    """Sums, states and messages that may leave their bits."""
+    bits = CHANGE_BITS if arriving is PORT and _kind(layer) == "SDNN" else arriving.bits
+    total, most = float(np.max(bound.sums)), PLANE_LIMIT / 2.0**bits
+    if layer.type in (PLANES if target == "simulator" else PLANES[:1]) and total >= most:
+        text = "the sum wraps, while in training it does not"
+        yield _may("weight", f"24 bits for sums of a {layer.type}", total, most, text, "warning")
+    summing = _kind(layer) == "CUBA" and layer.type != "input" and arriving.message == SPIKES
     if target == "loihi2" and summing and total >= SUM_LIMIT:
         yield _may("weight", "16 bits for what arrives in a step", total, SUM_LIMIT, "the sum wraps", "warning")
     for name, sizes in bound.states.items():

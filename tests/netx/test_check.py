@@ -193,6 +193,18 @@ def test_currents_may_wrap(target):
     assert check([dense(np.full((1, 60), 254), neuron(512, 4095, 80))], target) == ()
 
 
+@pytest.mark.parametrize("target", ["lava", "simulator"])
+def test_sums_over_planes_may_wrap(target):
+    """Messages of 12 fractional bits and weights of 6 leave a sum of 32 in 24 bits: 2 * 254 / 64 * 8.96875 is more."""
+    sizes = {"inChannels": 1, "outChannels": 1, "groups": 1, "shape": [1, 2, 1], "kernelSize": [1, 2]}
+    sizes |= {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "weight": np.full((1, 1, 1, 2), 254)}
+    signal = input_layer((1, 2, 2), sdnn("identity", 64))
+    (finding,) = check([signal, Layer("conv", sizes, sdnn())], target)
+    assert (finding.layer, finding.field, finding.severity) == (1, "weight", "warning")
+    assert "at worst it comes to 71.1895, where 32 fit" in finding.consequence
+    assert check([input_layer((1, 2, 2), QUIET), Layer("conv", sizes, QUIET)], target) == ()
+
+
 def test_voltages_may_saturate():
     (finding,) = check([dense(np.full((1, 100), -254), neuron(4096, 512, 80))], "lava")
     assert finding.severity == "note"
