@@ -33,14 +33,18 @@ def _elu(x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
 
 
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
+
+
 # in float64, which is rounded once; of leaky_relu the slope is training's
 CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "elu": _elu,
     "gelu": _gelu,
     "leaky_relu": lambda x: np.where(x > 0, x, x * float(np.float32(0.01))),
     "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))),
-    "sigmoid": lambda x: 0.5 * (1 + np.tanh(x / 2)),
-    "silu": lambda x: x * 0.5 * (1 + np.tanh(x / 2)),
+    "sigmoid": _sigmoid,
+    "silu": lambda x: x * _sigmoid(x),
     "softplus": lambda x: np.where(x > 20, x, np.log1p(np.exp(np.minimum(x, 20)))),
     "tanh": np.tanh,
 }
@@ -78,7 +82,7 @@ class Sigma(AbstractCells):
         total = (total + self.offset) << up
         arriving = (total + ((total >> 63) & ((1 << down) - 1))) >> down  # toward zero
         sums = self.sigma[:, None] + np.cumsum(arriving, axis=1)
-        self.check(np.abs(sums) >> 31)
+        self.check((sums + (1 << 31)) >> 32)
         self.sigma = sums[:, -1] if sums.shape[1] else self.sigma
         return sums
 

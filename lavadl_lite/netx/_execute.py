@@ -169,9 +169,9 @@ class Population:
             return [x.astype(np.int64)]
         found = [synapse.sums(line(x), spikes=self.stage.takes.top == 1) for line, synapse in self.branches]
         totals = [sum(parts[1:], parts[0]) for parts in zip(*found, strict=True)]
-        synapse = self.branches[0][1]
+        synapse, takes = self.branches[0][1], self.stage.takes
         half = 1 << SUM_BITS - 1
-        if synapse.wraps and not self.slayer and synapse.reach * self.stage.takes.top >= half:
+        if synapse.wraps and takes.wraps and not self.slayer and synapse.reach * takes.top >= half:
             totals = [((total + half) & (2 * half - 1)) - half for total in totals]
         return totals
 

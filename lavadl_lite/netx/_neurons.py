@@ -175,9 +175,9 @@ def sigma_delta(
                 e = errors[k] + d
                 m = d if abs(e if cumulative else d) >= level[k] else 0
                 payload = m >> drop
-                rest = d - (payload << drop if carry else m)
-                gone |= _beyond(s) | _beyond(act >> finer) | _beyond(rest >> finer) | _beyond(payload)
+                gone |= _beyond(s) | _beyond(act >> finer) | _beyond(d >> finer)
                 sent[k] = payload
-                ss[k], acts[k], rests[k] = s, act, rest
+                ss[k], acts[k] = s, act
+                rests[k] = d - (payload << drop if carry else m)
                 errors[k] = 0 if m != 0 else e
         lost[unit] |= gone

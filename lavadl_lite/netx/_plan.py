@@ -37,11 +37,14 @@ class Form:
         ``parts`` is odd, and not 1 only behind means of as many.
     top : int
         Largest size of the integer; 1 for spikes.
+    wraps : bool
+        Whether Lava knows such messages, so that its convolution brings their sums back into 24 bits: all but states.
     """
 
     bits: int = 0
     parts: int = 1
     top: int = 1
+    wraps: bool = True
 
     @property
     def scale(self) -> float:
@@ -51,7 +54,8 @@ class Form:
     def mean(self, count: int) -> Form:
         """What a sum of ``count`` messages means that stands for their mean."""
         power = (count & -count).bit_length() - 1
-        return Form(self.bits + power, self.parts * (count >> power), min(self.top * count, PAYLOAD_MAX))
+        top = min(self.top * count, PAYLOAD_MAX)
+        return replace(self, bits=self.bits + power, parts=self.parts * (count >> power), top=top)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +236,7 @@ def _stage(
     ):
         if len(set(values)) > 1:
             raise ParameterError(f"/layer/{index}/layers: expected entries with {name} of the same size, got {values}")
-    takes = replace(taken[0], top=max(form.top for form in taken))
+    takes = replace(taken[0], top=max(form.top for form in taken), wraps=all(form.wraps for form in taken))
     before = shapes[sources[0]]
     sends = takes
     if layer.type == "average":
@@ -248,7 +252,7 @@ def _sends(neuron: Any, spike_exp: int) -> Form:
     if neuron.get("type") == "SDNN":
         bits = STATE_BITS if neuron.get("sigma_output") else STATE_BITS - 6
         return Form(bits + spike_exp, top=PAYLOAD_MAX)
-    return Form(STATE_BITS, top=1 << 23) if neuron.get("gradedSpike") else Form()
+    return Form(STATE_BITS, top=1 << 23, wraps=False) if neuron.get("gradedSpike") else Form()
 
 
 def _population(stage: Stage, order: int, spike_exp: int) -> Stage:

@@ -51,7 +51,7 @@ def draw_cell(rng, kind, channels, last, plain):
         if last and seldom(rng):
             return cell | {"sigma_output": True}
         levels = rng.integers(1, 400, pick(rng, (), (channels,)))
-        cell |= {"activation": pick(rng, *EXACT), "vThMant": levels}
+        cell |= {"activation": pick(rng, *(CURVES if seldom(rng) else EXACT)), "vThMant": levels}
         cell |= {name: True for name in ("cumError", "carryRounding") if seldom(rng)}
         exponents = (-2, -1, 0, 1, 2, 3, 16)
     else:

@@ -57,29 +57,17 @@ def test_output_scale_is_what_an_integer_is_worth(rng):
 
 @pytest.mark.parametrize("name", drawn.CURVES)
 def test_activation_functions_that_integers_do_not_hold(name):
-    """The activation is the function's value to a few units of float32; what is sent of it is exact."""
+    """The activation is the function's value to a few units of float32.  The tests above compare what is sent of it."""
     rng = np.random.default_rng(0)
     cell = {"type": "SDNN", "activation": name, "vThMant": 3}
     fields = {"inFeatures": 5, "outFeatures": 6, "shape": [6], "weight": rng.integers(-256, 255, (6, 5))}
     layer = check_layer(Layer("dense", fields | {"bias": rng.integers(-99, 99, 6)}, cell))
     x = rng.integers(-3000, 3000, (5, 40)) * (rng.random((5, 40)) < 0.3)
-    names = ("sigma", "activation", "residue")
-    found, states = Simulator([layer], input_message_bits=16).run(x, record=[(0, name) for name in names])
-    sigma, activation, residue = (states[0, name].astype(np.int64) for name in names)
+    names = ("sigma", "activation")
+    _, states = Simulator([layer], input_message_bits=16).run(x, record=[(0, name) for name in names])
+    sigma, activation = (states[0, name].astype(np.int64) for name in names)
     one = 1 << 18
     total = (sigma + (layer.fields["bias"].astype(np.int64)[:, None] << 12)) / one
     exact = lava_neurons.CURVES[name](total) * one
     assert np.abs(activation - exact).max() <= 1 + np.abs(exact).max() * 2.0**-22
     assert np.abs(activation).max() > one / 8
-    last = rest = 0
-    for t in range(x.shape[-1]):  # what is recorded is cut to integers, what is sent and kept is float32
-        difference = activation[:, t] - last + rest
-        sent = found[:, t] != 0
-        assert (np.abs(difference) >= (3 << 12) - 3)[sent].all()
-        assert (np.abs(difference) < (3 << 12) + 3)[~sent].all()
-        assert (difference - 3 >> 6 <= found[:, t])[sent].all()
-        assert (found[:, t] <= difference + 3 >> 6)[sent].all()
-        assert (residue[:, t] == 0)[sent].all()
-        assert (np.abs(residue[:, t] - difference) <= 3)[~sent].all()
-        last, rest = activation[:, t], residue[:, t]
-    assert found.any(1).all()

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from lavadl_lite.exchange import output_shapes
-from tests.reference.lava_neurons import population
+from tests.reference.lava_neurons import check_width, population
 from tests.reference.lava_synapses import Kind, Synapses, delays, matrix
 
 __all__ = ["output_scale", "run_lava", "run_training"]
@@ -28,7 +28,7 @@ class Neurons:
     def __init__(self, layer, before, shape, kind, spike_exp, native, wraps):
         self.layer, self.shape, self.native = layer, shape, native
         self.neurons = population(layer, shape, spike_exp)
-        self.kind = Kind(self.neurons.bits)
+        self.kind = Kind(self.neurons.bits, state=bool(self.neurons.cell.get("gradedSpike")))
         self.synapses = self.feedback = None
         late_by_itself = layer.neuron is None or layer.neuron["type"] != "SDNN"
         self.later = int(layer.fields.get("delayShift", late_by_itself)) + np.zeros(math.prod(shape), np.int64)
@@ -39,7 +39,7 @@ class Neurons:
         if after and not native:
             late, self.later = np.zeros_like(late), self.later + late[:, 0]
         matrices = [matrix(layer, weight, before, shape) for weight in parts(layer, "weight")]
-        self.synapses = Synapses(matrices, late, wraps=wraps and len(shape) == 3)
+        self.synapses = Synapses(matrices, late, wraps=wraps and len(shape) == 3 and not kind.state)
         if layer.type == "dense_rec":
             back = [np.asarray(weight, np.int64) for weight in parts(layer, "weight_rec")]
             self.feedback = Synapses(back, np.zeros(back[0].shape, np.int64))
@@ -79,7 +79,7 @@ class Passive:
 
     def __init__(self, shape, kind, count=1, factor=1):
         self.shape, self.count, self.factor = shape, count, factor
-        self.kind = Kind(kind.bits + factor.bit_length() - 1, kind.count * count)
+        self.kind = Kind(kind.bits + factor.bit_length() - 1, kind.count * count, kind.state)
         self.total, self.steps = 0, 0
 
     def step(self, message, last):
@@ -89,6 +89,7 @@ class Passive:
         if self.steps < self.factor and not last:
             return None
         total, self.total, self.steps = self.total, 0, 0
+        check_width(total)
         return total.reshape(self.shape)
 
 
@@ -101,9 +102,10 @@ def network(layers, x, message_bits, spike_exp, native, wraps=True):
     found, hears = [], []
     for index, (layer, shape) in enumerate(zip(layers, shapes, strict=True)):
         heard = [int(i) for i in layer.fields["layers"]] if layer.type == "concat" else [index - 1]
-        kind = port if heard[0] < 0 else found[heard[0]].kind
+        kinds = [port if i < 0 else found[i].kind for i in heard]
+        assert all(kind == kinds[0] for kind in kinds)
+        kind = Kind(kinds[0].bits, kinds[0].count, any(kind.state for kind in kinds))
         before = x.shape[:-1] if heard[0] < 0 else shapes[heard[0]]
-        assert all(kind == (port if i < 0 else found[i].kind) for i in heard)
         if layer.neuron is not None or layer.type == "dense":
             found.append(Neurons(layer, before, shape, kind, spike_exp, native, wraps))
         elif layer.type == "average":

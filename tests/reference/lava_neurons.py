@@ -26,7 +26,7 @@ def wrap(u):
 
 def check_width(*values):
     """Raise OverflowError where Lava's 32 bits do not suffice: there is nothing to be equal to."""
-    if any(np.abs(value).max() >= 1 << 31 for value in values):
+    if any(np.any((value + (1 << 31)) >> 32) for value in values):
         raise OverflowError
 
 
@@ -101,21 +101,20 @@ class Lif(Population):
 
 
 class Integrators(Population):
-    """Complex weights without neuron: an integrator of Lava's for each part, which never fires, seen by its voltage."""
+    """Complex weights without neuron: an integrator of Lava's for each part, whose voltage never fires."""
 
     names = ("real", "imag")
     bits = 0
 
     def reset(self):
-        super().reset()
-        self.currents = [self.zeros(), self.zeros()]
+        self.pair = [Lif(self.cell, [part], self.shape, self.spike_exp) for part in self.bias]
+
+    def states(self):
+        return {name: one.voltage for name, one in zip(self.names, self.pair, strict=True)}
 
     def step(self, sums, bits):
-        arriving = [z(part << 6, bits) for part in sums]
-        raw = [u + a for u, a in zip(self.currents, arriving, strict=True)]
-        check_width(*arriving, *raw)
-        self.currents = [wrap(u) for u in raw]
-        self.real, self.imag = (saturate(u + (bias << 6)) for u, bias in zip(self.currents, self.bias, strict=True))
+        for one, part in zip(self.pair, sums, strict=True):
+            one.step(part[None], bits)
         return self.zeros()
 
 
@@ -210,10 +209,10 @@ def _elu(x, alpha=1.0):
 CURVES = {
     "elu": _elu,
     "gelu": lambda x: x * (1 + _erf(x / math.sqrt(2))) / 2,
-    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "leaky_relu": lambda x: np.where(x > 0, x, np.float64(np.float32(0.01)) * x),
     "selu": lambda x: 1.0507009873554804934193349852946 * _elu(x, 1.6732632423543772848170429916717),
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "silu": lambda x: x / (1 + np.exp(-x)),
+    "sigmoid": lambda x: np.exp(-np.logaddexp(0, -x)),
+    "silu": lambda x: x * np.exp(-np.logaddexp(0, -x)),
     "softplus": lambda x: np.where(x > 20, x, np.log1p(np.exp(np.minimum(x, 20)))),
     "tanh": np.tanh,
 }
@@ -221,9 +220,7 @@ LIMITS = {"identity": (None, None), "relu": (0, None), "relu6": (0, 6), "hardtan
 
 
 def activate(name, x, one):
-    """An activation function of an integer that counts ``1 / one``; curves are rounded to the nearest one."""
-    if name in CURVES:
-        return np.rint(CURVES[name](x / one) * one).astype(np.int64)
+    """An activation function of an integer that counts ``1 / one``."""
     low, high = LIMITS[name]
     x = x if low is None else np.maximum(x, low * one)
     return x if high is None else np.minimum(x, high * one)
@@ -262,7 +259,7 @@ class Delta(Population):
         output = message >> (6 + self.fine)  # rounds down
         self.residue = difference - (output << (6 + self.fine) if self.cell.get("carryRounding") else message)
         self.activation = x
-        check_width(z(x, self.fine), z(self.residue, self.fine), output)
+        check_width(x >> self.fine, difference >> self.fine)
         return output
 
 
@@ -281,6 +278,37 @@ class SigmaDelta(Delta):
         total = self.sigma + (self.bias[0] << 6 + self.spike_exp)
         total = z(total, self.exponents[0] - self.fine)
         return self.encode(activate(self.cell["activation"], total, 1 << 12 + self.spike_exp + self.fine))
+
+
+class Curved(SigmaDelta):
+    """The same with an activation function that no integer holds: behind the sum all is training's float32."""
+
+    def reset(self):
+        super().reset()
+        self.activation, self.residue, self.error = np.zeros((3, math.prod(self.shape)), np.float32)
+
+    def states(self):
+        one = 1 << 12 + self.spike_exp
+        cut = {name: np.trunc(getattr(self, name) * float(one)).astype(np.int64) for name in self.names[1:]}
+        return {"sigma": self.sigma, **cut}
+
+    def step(self, sums, bits):
+        self.sigma = self.sigma + z(sums[0], bits - 6 - self.spike_exp)
+        check_width(self.sigma)
+        total = np.float32(self.sigma / (1 << 12 + self.spike_exp)) + np.float32(self.bias[0] / 64)
+        active = np.float32(CURVES[self.cell["activation"]](np.float64(total / np.float32(2.0 ** self.exponents[0]))))
+        one = np.float32(1 << self.bits)
+        return self.encode(np.clip(active, -(M - 1) / one, (M - 1) / one), one)
+
+    def encode(self, x, one):
+        difference = x - self.activation + self.residue
+        self.error = self.error + difference if self.cell.get("cumError") else difference
+        message = np.where(np.abs(self.error) >= np.float32(self.each(self.cell["vThMant"]) / 64), difference, 0)
+        self.error = np.where(message != 0, 0, self.error)
+        output = np.floor(message * one)
+        self.residue = difference - (output / one if self.cell.get("carryRounding") else message)
+        self.activation = x
+        return output.astype(np.int64)
 
 
 class Sigma(Population):
@@ -312,4 +340,6 @@ def population(layer, shape, spike_exp):
         kind = Delta
     elif kind is SigmaDelta and cell.get("sigma_output"):
         kind = Sigma
+    elif kind is SigmaDelta and cell["activation"] in CURVES:
+        kind = Curved
     return kind(cell, bias, shape, spike_exp)

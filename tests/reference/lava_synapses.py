@@ -15,10 +15,13 @@ def wrap_sum(total):
 
 
 class Kind:
-    """What a message is worth: ``payload / (count * 2**bits)``; ``count`` is how many an average has summed."""
+    """What a message is worth: ``payload / (count * 2**bits)``; ``count`` is how many an average has summed.
 
-    def __init__(self, bits, count=1):
-        self.bits, self.count = bits, count
+    ``state``: it is one of 24 bits, which only training sends on.
+    """
+
+    def __init__(self, bits, count=1, state=False):
+        self.bits, self.count, self.state = bits, count, state
 
     @property
     def fraction(self):
