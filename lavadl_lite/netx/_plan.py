@@ -267,13 +267,11 @@ def _population(stage: Stage, order: int, spike_exp: int) -> Stage:
         return replace(stage, order=order)
     synapse, feedback = synapse_of(layer, stage.before, stage.shape), feedback_of(layer)
     delay = np.asarray(layer.fields.get("delay", 0), np.int64)
-    branches: tuple[tuple[Any, Full | Plane], ...] = ((0, synapse),)
+    own = delay.shape in ((), (stage.shape[0],))
+    branches: tuple[tuple[Any, Full | Plane], ...] = ((0 if own else delay, synapse),)
     if delay.ndim == 2:
         weights = [weight.T for weight in synapse.weights]
         branches = tuple((int(d), Full([w * (delay == d) for w in weights])) for d in np.unique(delay))
-    elif delay.size not in (1, stage.shape[0]):
-        branches = ((delay, synapse),)
-    own = delay.ndim < 2 and delay.size in (1, stage.shape[0])
     _check_sums(stage, synapse.reach, 0 if feedback is None else feedback.reach, spike_exp)
     return replace(
         stage,

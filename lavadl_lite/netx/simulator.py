@@ -78,7 +78,8 @@ class Simulator:
     and for ``2 ** -(6 + spike_exp)`` where a sigma-delta neuron sends it.  An average sends the sum of its channels, a
     decimation that of its steps; the division is in what the sum stands for.  Synapses add up ``weight * message``, a
     state of 4096ths grows by the sum cut once toward zero.  Sums of convolutions and poolings come back into 24 bits as
-    Lava's do, but not with ``align="slayer"``: training has no such limit.
+    Lava's do, but not those of graded states, which Lava does not send, nor with ``align="slayer"``: training has no
+    such limit.
 
     A step of a CUBA neuron, with ``a`` from its in-port, all in integers, ``z`` shifting toward zero::
 

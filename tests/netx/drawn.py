@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lavadl_lite.exchange import Layer, check_layer, output_shapes
+from tests.reference import lava
 
 __all__ = ["CURVES", "EXACT", "LAYERS", "NEURONS", "draw_input", "draw_network", "draw_run", "generators"]
 
@@ -14,7 +15,7 @@ NEURONS = ("CUBA", "ALIF", "SDNN", *COMPLEX)
 OFTEN = (*NEURONS, "CUBA", "CUBA", "SDNN")
 EXACT = ("identity", "relu", "relu6", "hardtanh")  # activation functions that integers hold
 CURVES = ("elu", "gelu", "leaky_relu", "selu", "sigmoid", "silu", "softplus", "tanh")
-PASSIVE = ("flatten", "average", "decimation")
+PASSIVE = ("flatten", "average", "decimation", "concat")
 PLANES = ("conv", "convT", "pool", "unpool")
 FULL = ("dense", "dense", "dense_rec")
 LAYERS = ("input", *PLANES, *FULL[1:], *PASSIVE)
@@ -128,10 +129,28 @@ def draw_synapses(rng, kind, neuron, before, last, plain):
     if not plain and "pool" not in kind and rng.integers(2) and not (cell or {}).get("sigma_output"):
         fields |= parts(rng, "bias", (channels,), pick(rng, (-4096, 4095), (-40, 40)), two)
     if not (plain and kind == "dense_rec") and rng.integers(2):
-        fields["delay"] = rng.integers(0, pick(rng, 2, 2, 6, 6, 63), channels).astype(np.float32)
-        fields |= {} if rng.integers(2) else {"delaySide": pick(rng, "input", "output")}
+        shapes = [(channels,)] if kind in PLANES else [(channels,), (), (before[0],), (channels, before[0])]
+        fields["delay"] = rng.integers(0, pick(rng, 2, 2, 6, 6, 63), pick(rng, *shapes)).astype(np.float32)
+        sides = ("input", "output") if fields["delay"].shape in ((channels,), ()) else ("input",)
+        fields |= {} if rng.integers(2) else {"delaySide": pick(rng, *sides)}
     fields |= {"delayShift": bool(rng.integers(2))} if seldom(rng) else {}
     return Layer(kind, fields, cell)
+
+
+def joinable(layers, before):
+    """Entries that a concat can join with the last one: of its rows, columns and rate, with messages of its kind."""
+    parts, _, _ = lava.network([check_layer(layer) for layer in layers], np.zeros((*before, 0)), 0, 6, native=True)
+    rates = np.cumprod([layer.fields.get("factor", 1) for layer in layers])
+    marks = [(part.shape[1:], *vars(part.kind).values(), rate) for part, rate in zip(parts, rates, strict=True)]
+    return [i for i, mark in enumerate(marks) if mark == marks[-1]]
+
+
+def draw_concat(rng, layers, before):
+    """Two or three entries joined, the last of ``layers`` perhaps among them; ``before`` is the network's input."""
+    shapes = output_shapes(layers)
+    chosen = [pick(rng, *joinable(layers, before)) for _ in range(rng.integers(2, 4))]
+    shape = sum(shapes[i][0] for i in chosen), *shapes[-1][1:]
+    return Layer("concat", {"shape": np.array(shape), "layers": np.array(chosen)})
 
 
 def draw_passive(rng, kind, before, last):
@@ -147,7 +166,8 @@ def draw_passive(rng, kind, before, last):
 def draw_network(rng, plain=False, neurons=OFTEN):
     """Checked entries, and the shape that goes in.
 
-    ``plain`` ones have nothing that knows time by itself: no bias, no bins, no threshold of 0.
+    ``plain`` ones have nothing that knows time by itself: no bias, no bins, no ways of different length, no threshold
+    of 0.
     """
     plane = rng.integers(2)
     shape = before = tuple(int(n) for n in (rng.integers(1, 5, 3) if plane else rng.integers(1, 6, 1)))
@@ -157,12 +177,13 @@ def draw_network(rng, plain=False, neurons=OFTEN):
     if start != "synapses":
         cell = draw_cell(rng, neuron, shape[0], False, plain) if start == "encoder" else None
         layers.append(Layer("input", {"shape": np.array(shape)}, cell))
-    for left in reversed(range(rng.integers(start != "encoder", 4))):
+    for left in reversed(range(rng.integers(start != "encoder", 5))):
         passive = layers and (left or any(layer.neuron for layer in layers)) and seldom(rng)
         neuron = pick(rng, neuron, *neurons)
         if passive:
-            kinds = ["flatten" if len(shape) == 3 else "average", *(() if plain else ("decimation",))]
-            layers.append(draw_passive(rng, pick(rng, *kinds), shape, left == 0))
+            kind = pick(rng, "flatten" if len(shape) == 3 else "average", *(() if plain else ("decimation", "concat")))
+            joins = kind == "concat"
+            layers.append(draw_concat(rng, layers, before) if joins else draw_passive(rng, kind, shape, left == 0))
         else:
             kind = pick(rng, *(PLANES if len(shape) == 3 else FULL))
             integrates = kind == "dense" and left == 0 and seldom(rng)

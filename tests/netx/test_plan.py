@@ -46,7 +46,7 @@ def test_resets_count_the_kept_layers_only():
 
 # --- what messages stand for ------------------------------------------------------------------------------------------
 
-SPIKE, GRADED = Form(), Form(12, top=1 << 23)
+SPIKE, GRADED = Form(), Form(12, top=1 << 23, wraps=False)
 
 
 @pytest.mark.parametrize(
