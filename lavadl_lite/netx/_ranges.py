@@ -6,12 +6,13 @@ Everything counts units of 1: a weight of 1.0, that is 64 of a file's, or 4096 o
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ..exchange import Layer
 
@@ -28,6 +29,12 @@ FLOORS = {"relu": 0, "relu6": 0, "hardtanh": -1, "elu": -1, "gelu": -0.17, "selu
 FLOORS |= {"sigmoid": 0, "softplus": 0}
 CEILINGS = {"relu6": 6, "hardtanh": 1, "tanh": 1, "sigmoid": 1}
 GAINS, OFFSETS = {"selu": 1.06}, {"softplus": 0.7, "sigmoid": 1}
+
+# what sums up without neuron, by whether weights are complex: no leak, and no spike
+SUMS: tuple[Mapping[str, Any], Mapping[str, Any]] = (
+    {"type": "CUBA", "iDecay": 0, "vDecay": DECAY_ONE, "vThMant": math.inf},
+    {"type": "RF_PHASE", "sinDecay": 0, "cosDecay": DECAY_ONE},
+)
 
 Span = tuple[float, float]  # smallest and largest value, 0 between them
 
@@ -94,7 +101,7 @@ def _joined(spans: Any) -> Span:
 
 
 def _of_neurons(layer: Layer, before: Bounds) -> Bounds:
-    neuron = layer.neuron or {"type": "CUBA", "iDecay": 0, "vDecay": DECAY_ONE, "vThMant": math.inf}
+    neuron = layer.neuron or SUMS["weight/real" in layer.fields]
     kind = neuron["type"]
     graded = bool(neuron.get("gradedSpike"))
     own = (0.0, LIMIT) if graded else (-math.inf, math.inf) if kind == "SDNN" else SPIKES

@@ -42,7 +42,7 @@ def test_no_state_leaves_its_bounds(rng):
     found = bounds(layers)
     keys = [(i, name) for i, bound in enumerate(found) for name in bound.states if name in simulator.recordable[i]]
     try:
-        _, seen = simulator.run(x, record=keys)
+        _, seen = simulator.run(x, record=[*keys, (len(layers) - 1, "spike")])
     except ParameterError:  # not even 32 bits were enough
         return
     for i, (layer, bound, before) in enumerate(zip(layers, found, [PORT, *found], strict=False)):
@@ -84,6 +84,9 @@ def test_bias_and_exponent_reach_the_voltage():
 def test_without_leak_only_time_is_a_bound():
     (bound,) = bounds([dense([[64, 0], [0, 0]], None)])
     assert bound.states["current"].tolist() == [math.inf, 0]
+    parts = {"weight/real": np.array([[0], [0]]), "weight/imag": np.array([[3], [0]])}
+    (bound,) = bounds([Layer("dense", {"inFeatures": 1, "outFeatures": 2, "shape": [2], **parts})])
+    assert bound.states["imag"].tolist() == [math.inf, 0]
 
 
 def test_graded_spikes_carry_the_voltage_on():
