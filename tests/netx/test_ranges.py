@@ -26,7 +26,7 @@ def wraps(layer, bound, before):
     return planes or max(np.max(size) for size in bound.states.values()) >= LIMIT
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(generators)
 def test_no_state_leaves_its_bounds(rng):
     """Unless it wraps or saturates, which bounds beyond 24 bits announce; for networks of all layers and neurons."""
