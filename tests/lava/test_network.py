@@ -219,6 +219,8 @@ def test_encode_gives_what_the_port_takes(path):
     np.testing.assert_array_equal(axes(encoded), 64 * np.clip(np.rint(x * 32) / 32, -4, 4 - 1 / 32))
     spikes = RNG.integers(0, 2, (12, 4))
     np.testing.assert_array_equal(Network(path, skip_layers=4).encode(spikes), spikes)
+    plane = RNG.integers(0, 2, (*BEFORE, 3))
+    np.testing.assert_array_equal(axes(Network([LAYERS[1]], input_shape=(5, 6, 2)).encode(plane)), plane)
 
 
 def test_odd_weights_that_no_synapse_holds():

@@ -166,7 +166,9 @@ class Network(AbstractProcess):
             See :meth:`lavadl_lite.netx.Simulator.encode`, with ``whole=True``.
         """
         first = next(i for i, entry in enumerate(self._entries) if i >= self.skip_layers and _has_neurons(entry))
-        simulator = Simulator(self._entries[: first + 1], None, self.skip_layers, input_shape=self.input_shape)
+        given = None if self._entries[0].type == "input" else self.input_shape
+        shape = None if given is None else tuple(given)[::-1]
+        simulator = Simulator(self._entries[: first + 1], None, self.skip_layers, input_shape=shape)
         values = simulator.encode(x, whole=True)
         return values.transpose((*range(values.ndim - 2, -1, -1), values.ndim - 1))
 
