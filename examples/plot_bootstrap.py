@@ -107,8 +107,9 @@ def learn(seed: int, epochs: int = EPOCHS):
     )  # fmt: skip
     curves, best = {Mode.SNN: [], Mode.ANN: []}, (-1.0, 0, None)
     for epoch in range(epochs):
+        images = varied(train[0])
         for iteration, chosen in enumerate(torch.randperm(len(train[1])).split(32)):
-            output = net(varied(train[0][chosen]), scheduler.mode(epoch, iteration))
+            output = net(images[chosen], scheduler.mode(epoch, iteration))
             optimizer.zero_grad()
             functional.cross_entropy(output, train[1][chosen]).backward()
             optimizer.step()

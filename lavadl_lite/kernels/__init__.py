@@ -22,6 +22,7 @@ __all__ = [
     "recurrent",
     "resonate",
     "resonator",
+    "rounding",
     "shift",
     "sigma",
     "sigma_delta",

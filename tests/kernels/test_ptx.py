@@ -21,6 +21,7 @@ from lavadl_lite.kernels import (
     recurrent,
     resonate,
     resonator,
+    rounding,
     shift,
     sigma,
     sigma_delta,
@@ -61,6 +62,8 @@ KERNELS = {
     "resonate backward": (resonate.backward, "fffiffffffnnsnnsssbbbnn", 128, 4 * TILE),
     "resonator forward": (resonator.forward, "ffffffffnsnnn", 128, 2 * TILE),
     "resonator backward": (resonator.backward, "ffffffffffffffnsnnn", 128, 4 * TILE),
+    "rounding forward": (rounding.forward, "ffssssn", 64, 0),
+    "rounding backward": (rounding.backward, "fffsssn", 64, 0),
     "sigma forward": (sigma.forward, "ffddnn", 144, TILE),  # room for 14 warps
     "sigma backward": (sigma.backward, "ffnn", 128, TILE),
     "sigma delta forward": (sigma_delta.forward, "ffdfdfffdfnnssssbbn", 144, TILE),  # room for 14 warps

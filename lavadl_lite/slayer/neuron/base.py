@@ -12,7 +12,7 @@ from torch import Tensor
 from ... import kernels
 from ...errors import ParameterError, ShapeError
 from ..spike.surrogate import Shape, check
-from ..utils.quantize import quantize_held
+from ..utils.quantize import quantize_within
 from .spec import Decay, State, Surrogate
 
 __all__ = ["NEVER_FIRES", "AbstractIntegrator", "AbstractNeuron", "Parameter"]
@@ -342,7 +342,7 @@ class AbstractNeuron(torch.nn.Module):
         descale : bool
             Multiply by ``scale``: even integers in -256..254.
         """
-        held = quantize_held(weight, 2 / self.w_scale, -256 / self.w_scale, 254 / self.w_scale)
+        held = quantize_within(weight, 2 / self.w_scale, -128, 127)
         return held * self.w_scale if descale else held
 
     def extra_repr(self) -> str:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...kernels import launch
+from ... import kernels
 from ...kernels.torch_op import eager_apply, transformed
 
 __all__ = ["conv3d"]
@@ -30,7 +30,7 @@ def _rows(x: Tensor, kernel: Pair, stride: Pair, padding: Pair, plane: Pair) -> 
     met = x.as_strided(
         (samples, channels, *kernel, *plane, steps), (n, c, h, w, h * stride[0], w * stride[1], 1)
     )  # fmt: skip
-    rows = launch.empty(met.shape, x).copy_(met)
+    rows = kernels.launch.empty(met.shape, x).copy_(met)
     return rows.view(samples, channels * kernel[0] * kernel[1], -1)
 
 
@@ -73,7 +73,7 @@ class _Unfolded(torch.autograd.Function):
         g_x = g_weight = None
         if ctx.needs_input_grad[0]:
             flat = weight.reshape(len(weight), -1).t().expand(len(x), -1, -1)
-            rows = torch.bmm(flat, sums, out=launch.empty((len(x), flat.shape[1], sums.shape[2]), x))
+            rows = torch.bmm(flat, sums, out=kernels.launch.empty((len(x), flat.shape[1], sums.shape[2]), x))
             g_x = _plane(rows, x.shape, kernel, stride, padding, plane)
         if ctx.needs_input_grad[1]:
             rows = _rows(x, kernel, stride, padding, plane)
@@ -127,6 +127,6 @@ def conv3d(
     )
     # compiled graphs, mixed precision and torch.func have rules of their own for convolutions
     special = torch.compiler.is_compiling() or transformed() or torch.is_autocast_enabled(x.device.type)
-    if not plain or special or not launch.on_cpu(x):
+    if not plain or special or not kernels.launch.on_cpu(x):
         return F.conv3d(x, weight, None, stride, padding, dilation, groups)
     return _unfolded(x, weight, stride[:2], padding[:2], plane)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lavadl_lite.errors import ParameterError
 from lavadl_lite.slayer.utils import QUANTIZE_MODE, quantize, quantize_hook_fx
-from lavadl_lite.slayer.utils.quantize import MODE, quantize_held
+from lavadl_lite.slayer.utils.quantize import MODE, quantize_within
 from tests import strategies
 
 ROUNDING = {MODE.ROUND: np.rint, MODE.FLOOR: np.floor}
@@ -110,21 +110,22 @@ def test_hook_has_a_range_of_even_integers_of_nine_bits():
     assert not x.grad[x.abs() > 8.1].any()
 
 
-def test_held_is_quantize_and_clamp():
-    x = torch.tensor([-5, -4.02, -3.99, -0.01, 0.01, 0.03, 3.96, 3.98, 9, torch.nan], requires_grad=True)
-    grad = torch.linspace(1, 2, len(x))
-    expected = quantize(x, 1 / 32).clamp(-4, 127 / 32)
-    (truth,) = torch.autograd.grad(expected, x, grad)
-    held = quantize_held(x, 1 / 32, -4, 127 / 32)
-    assert torch.equal(held.nan_to_num(7), expected.nan_to_num(7))
-    assert torch.equal(torch.autograd.grad(held, x, grad)[0], truth)
-    assert torch.equal(quantize_held(x.detach(), 1 / 32, -4, 127 / 32).nan_to_num(7), expected.nan_to_num(7))
-    rows = torch.vmap(lambda row: quantize_held(row, 1 / 32, -4, 127 / 32))(x[None])
-    assert torch.equal(rows[0].nan_to_num(7), expected.nan_to_num(7))
-
-    def second(rounded):
-        (first,) = torch.autograd.grad((rounded * x.sin()).sum(), x, create_graph=True)
-        return torch.autograd.grad(first.sum(), x)[0]
-
-    x = x.detach()[:-1].requires_grad_()
-    assert torch.equal(second(quantize_held(x, 1 / 32, -4, 127 / 32)), second(quantize(x, 1 / 32).clamp(-4, 127 / 32)))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_within_is_rounding_and_clamping(dtype):
+    """Values, gradient and second derivative are those of the two operations, in one pass or in several."""
+    torch.manual_seed(0)
+    x = torch.cat([3 * torch.randn(50), torch.tensor([-4.02, -4.01, 3.98, 3.985, 1 / 64, 3 / 64])]).to(dtype)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found = quantize_within(ours, 1 / 32, -128, 127)
+    expected = quantize(theirs, 1 / 32).clamp(-4, 127 / 32)
+    assert torch.equal(found, expected)
+    assert torch.equal(quantize_within(x, 1 / 32, -128, 127), expected)
+    factor = torch.randn_like(x).requires_grad_()
+    grads = [
+        torch.autograd.grad((y * factor).sum(), leaf, create_graph=True)[0]
+        for y, leaf in ((found, ours), (expected, theirs))
+    ]
+    assert torch.equal(*grads)
+    seconds = [torch.autograd.grad((grad**2).sum(), factor)[0] for grad in grads]
+    assert torch.equal(*seconds)
+    assert torch.equal(torch.autograd.grad(quantize_within(ours, 1 / 32, -128, 127).sum(), ours)[0], grads[0] / factor)
