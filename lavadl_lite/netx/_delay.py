@@ -36,4 +36,4 @@ class Line:
         if self.delay is None:
             return np.ascontiguousarray(whole[:, :steps])
         times = np.arange(steps)[:, None] + (self.longest - self.delay)
-        return whole[:, times, np.arange(len(self.delay))]
+        return np.ascontiguousarray(whole[:, times, np.arange(len(self.delay))])

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lavadl_lite.errors import ParameterError
-from lavadl_lite.exchange import Network, check_layer
+from lavadl_lite.exchange import Layer, Network, check_layer
 from lavadl_lite.netx import Simulator
 from tests.netx.networks import cells, dense, input_layer, inputs, networks, neuron, runs
 from tests.reference import lava
 
-MANY = settings(max_examples=300)
+MANY = settings(max_examples=60)
 STATES = ("current", "voltage", "spike")
 
 
@@ -159,3 +159,93 @@ def test_samples_after_each_other_equal_single_samples_when_aligned():
     whole = Simulator(layers[:1], reset_interval=30).run(stream, "slayer")
     for n in range(5):
         np.testing.assert_array_equal(whole[:, 30 * n + 1 : 30 * n + 30], single[n, :, 1:])
+
+
+# --- neurons that Lava lacks, and its resonators ----------------------------------------------------------------------
+
+
+def adaptive(threshold, step, decay=(4096, 4096), **more):
+    """An ALIF neuron that forgets its inputs at once."""
+    cell = {"type": "ALIF", "iDecay": 4096, "vDecay": 4096, "vThMant": threshold, "vThStep": step}
+    return cell | {"thDecay": decay[0], "refDecay": decay[1], **more}
+
+
+def states_of(layer, x, **options):
+    """Everything that can be recorded of one layer, by name, in training's timing."""
+    simulated = Simulator([layer], **options)
+    record = [(0, name) for name in simulated.recordable[0]]
+    return {name: values.tolist() for (_, name), values in simulated.run(x, "slayer", record)[1].items()}
+
+
+def test_a_spike_raises_the_threshold_and_starts_a_refractory_part():
+    """Half of both is left a step later; the neuron fires at their sum."""
+    found = states_of(dense([[64]], adaptive(16, 8, (2048, 2048), gradedSpike=True)), [[1, 1, 0, 1]])
+    assert found["voltage"] == [[4096, 4096, 0, 4096]]
+    assert found["threshold"] == [[1024 + 512, 1024 + 256 + 512, 1024 + 384, 1024 + 192 + 512]]
+    assert found["refractory"] == [[2048, 1024 + 2 * 1280, 1792, 896 + 2 * 1216]]
+    assert found["spike"] == [[0, 4096, 4096, 0]]  # a step later
+
+
+def test_bias_and_exponent_act_on_what_arrives():
+    """(5 * 1 + 2) / 4 of 64ths is cut once."""
+    cell = adaptive(1 << 17, 0, weight_exp=[2])
+    assert states_of(dense([[5]], cell, bias=[2]), [[1, 0]])["current"] == [[112, 32]]
+    graded = [dense([[1]], neuron(4096, 4096, 0, graded=True)), dense([[1]], cell, bias=[-1])]
+    _, states = Simulator(graded).run([[1, 0]], "slayer", [(1, "current")])
+    assert states[1, "current"].tolist() == [[-16, -15]]  # (1 - 64) / 4 of 4096ths, toward zero
+
+
+def rotating(kind, **changes):
+    cell = {"type": kind, "sinDecay": 0, "cosDecay": 4096, "vThMant": 16, **changes}
+    fields = {"inFeatures": 2, "outFeatures": 1, "shape": [1], "weight/real": [[64, 0]], "weight/imag": [[0, 64]]}
+    return Layer("dense", fields, cell)
+
+
+def test_a_resonator_turns_and_shrinks():
+    found = states_of(rotating("RF_PHASE", sinDecay=2048, cosDecay=1024, vThMant=1 << 18), [[1, 0, 0], [0, 0, 0]])
+    assert found["real"] == [[4096, 1024, 256 - 1024]]
+    assert found["imag"] == [[0, 2048, 512 + 512]]
+
+
+def test_a_phase_fires_where_it_passes_zero():
+    x = [[1, 0, 0, 0, 0], [-1, 1, 0, -1, 2]]
+    found = states_of(rotating("RF_PHASE", gradedSpike=True), x, input_message_bits=4)
+    assert found["imag"] == [[-4096, 0, 0, -4096, 4096]]
+    assert found["spike"] == [[0, 0, 4096, 0, 0]]
+    assert Simulator([rotating("RF_PHASE")], input_message_bits=4).run(x).tolist() == [[0, 0, 1, 0, 0]]
+
+
+def test_izhikevichs_resonator_is_left_below_its_threshold():
+    x = [[3, 0, 0], [1, 0, 1]]
+    found = states_of(rotating("RF_IZHIKEVICH", gradedSpike=True), x, input_message_bits=4)
+    assert found["real"] == [[0, 0, 0]]
+    assert found["imag"] == [[1023, 1023, 1023]]
+    assert found["spike"] == [[0, 4096, 0]]
+
+
+@pytest.mark.parametrize("kind", ["ADRF_PHASE", "ADRF_IZHIKEVICH"])
+def test_an_adaptive_resonator_is_not_reset(kind):
+    adaptation = {"vThStep": 64, "thDecay": 0, "refDecay": 4096}
+    found = states_of(rotating(kind, **adaptation), [[2, 0, 0], [-1, 3, 0]], input_message_bits=4)
+    assert found["real"] == [[8192, 8192, 8192]]
+    assert found["imag"] == [[-4096, 8192, 8192]]
+    fires = [False, True, kind != "ADRF_PHASE"]
+    assert found["spike"] == [[0, 0, 1]]
+    assert found["threshold"] == [(1024 + np.cumsum(fires) * 4096).tolist()]
+    assert found["refractory"][0][:2] == [0, 2048]
+
+
+def test_an_input_of_resonators_is_real():
+    layer = input_layer((1,), {"type": "RF_IZHIKEVICH", "sinDecay": 4096, "cosDecay": 0, "vThMant": 10})
+    found = states_of(layer, [[11, 0, 0]])
+    assert found["spike"] == [[0, 0, 1]]
+    assert found["real"] == [[704, 0, -639]]
+
+
+def test_complex_weights_without_neuron_are_two_integrators():
+    layer = rotating("RF_PHASE")
+    fields = layer.fields | {"bias/real": [2], "bias/imag": [-3]}
+    found = states_of(Layer("dense", fields), [[1, 0, 1], [0, 0, 3]], input_message_bits=4)
+    assert found["real"] == [[4096 + 128, 4096 + 128, 8192 + 128]]
+    assert found["imag"] == [[-192, -192, 3 * 4096 - 192]]
+    assert found["spike"] == [[0, 0, 0]]
