@@ -12,6 +12,8 @@ from ..kernels.cpu import cpu_kernel, step
 
 __all__ = ["gather", "scatter"]
 
+PARTS = 15  # eights of weights of -256 to 254 whose sum 16 bits hold
+
 
 @step
 def _active(x, begin, end, found):
@@ -27,32 +29,32 @@ def _active(x, begin, end, found):
 def gather(x, weight, spikes, total, lo, hi):
     """``total = x @ weight``, reading only the rows of active inputs; ``weight`` is int16 [in, out].
 
-    ``spikes`` says that all that is not 0 is 1.  Four or eight rows at once load and store the sums as much less often.
+    ``spikes`` says that all that is not 0 is 1.  Four or eight rows at once load and store the sums as much less often;
+    sums of few weights fit into 16 bits, of which a register holds four times as many.
     """
-    active = np.empty(x.shape[1] + 1, np.int64)
+    active, some = np.empty(x.shape[1] + 1, np.int64), np.empty(total.shape[1], np.int16)
     for r in range(lo, hi):
         count, done = _active(x[r], 0, x.shape[1], active), 0
         out = total[r]
         out[:] = 0
-        if spikes:
-            done = count // 8 * 8
-            for j in range(0, done, 8):
-                w0, w1, w2, w3 = (
-                    weight[active[j]],
-                    weight[active[j + 1]],
-                    weight[active[j + 2]],
-                    weight[active[j + 3]],
-                )
+        while spikes and done + 8 <= count:
+            some[:] = 0
+            last = min(done + 8 * PARTS, count // 8 * 8)
+            for j in range(done, last, 8):
+                w0, w1, w2, w3 = weight[active[j]], weight[active[j + 1]], weight[active[j + 2]], weight[active[j + 3]]
                 w4, w5, w6, w7 = (
                     weight[active[j + 4]],
                     weight[active[j + 5]],
                     weight[active[j + 6]],
                     weight[active[j + 7]],
                 )
-                for k in range(out.size):  # eight weights of 9 bits stay inside 16
+                for k in range(some.size):
                     first = np.int16(np.int16(w0[k] + w1[k]) + np.int16(w2[k] + w3[k]))
                     second = np.int16(np.int16(w4[k] + w5[k]) + np.int16(w6[k] + w7[k]))
-                    out[k] += np.int16(first + second)
+                    some[k] = np.int16(some[k] + np.int16(first + second))
+            for k in range(some.size):
+                out[k] += some[k]
+            done = last
         fours = done + (count - done) // 4 * 4
         for j in range(done, fours, 4):
             i0, i1, i2, i3 = active[j], active[j + 1], active[j + 2], active[j + 3]

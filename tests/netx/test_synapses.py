@@ -28,6 +28,13 @@ def test_full(rng, inputs, outputs, spikes):
     assert synapse.reach == max(np.abs(weight).sum(1).max() for weight in weights)
 
 
+@pytest.mark.parametrize("weight", [-256, 254])
+@pytest.mark.parametrize("active", [1, 4, 8, 119, 120, 121, 128, 245, 300])
+def test_sums_of_many_spikes_at_the_ends_of_the_range(weight, active):
+    (found,) = Full([np.full((3, 300), weight)]).sums(np.array([[np.arange(300) < active]], np.int32), spikes=True)
+    assert found.tolist() == [[[weight * active] * 3]]
+
+
 REFERENCES = {
     "conv": planes.convolution,
     "convT": planes.transposed,
