@@ -11,7 +11,7 @@ from torch import Tensor
 from ... import kernels
 from ...errors import ParameterError, ShapeError
 from .base import AbstractLayer, Hook, integers
-from .unfolded import conv3d
+from .convolve import conv3d
 
 __all__ = ["AbstractConv", "Conv", "ConvTranspose", "Size"]
 

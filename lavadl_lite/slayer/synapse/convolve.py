@@ -1,0 +1,117 @@
+"""Convolution by the kernels of :mod:`lavadl_lite.kernels.convolve` where those are faster than torch's own."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...kernels import convolve, launch
+from ...kernels.convolve import Geometry
+from ...kernels.products import WIDE
+from ...kernels.torch_op import eager_apply, transformed
+from . import unfolded
+
+__all__ = ["conv3d", "direct"]
+
+_SMALLEST = 1 << 20  # products: tables and buffers cost as much as half of these
+_LARGEST = 1 << 16  # weights, which every part of the input meets again: torch keeps more of them in the cache
+
+Pair = tuple[int, int]
+
+
+def _sums(x: Tensor, weight: Tensor, shape: tuple[int, ...], geometry: Geometry, back: bool) -> Tensor:
+    """Sums of ``shape``, or with ``back`` the gradient of the input, where ``x`` is that of the sums."""
+    tables = convolve.sum_tables(geometry, back)
+    weights = launch.ready(weight).reshape(-1).index_select(0, torch.from_numpy(tables.pick))
+    y = launch.empty(shape, x)
+    convolve.sums(
+        launch.ready(x), weights, y, tables.taps, tables.units, tables.reads, tables.writes, shape[1], y[0, 0].numel(),
+        rows=len(tables.units) * convolve.LANES, elements=weight.numel() * y.numel() // shape[1],
+    )  # fmt: skip
+    return y
+
+
+def _weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    down, right = geometry.padding
+    grad, x = launch.ready(grad), launch.ready(x)
+    if down or right:
+        x = F.pad(x, (0, 0, right, right, down, down))
+    tables = convolve.weight_products(geometry._replace(shape=tuple(x.shape), padding=(0, 0)))
+    groups = -(-geometry.features // convolve.GROUP)
+    g_weight = launch.empty(weight.shape, x)
+    totals = launch.empty((groups, len(tables.taps), convolve.GROUP), x)
+    units = groups * len(tables.taps) // convolve.TAPS
+    convolve.products(
+        grad, x, totals, g_weight, *tables, weight[0].numel(), len(weight), grad[0, 0].numel(),
+        rows=units * convolve.LANES, elements=grad.numel() * weight[0].numel(),
+    )  # fmt: skip
+    return g_weight
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+        return _sums(x, weight, (len(x), len(weight), *geometry.plane, x.shape[-1]), geometry, False)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, ctx.geometry = inputs
+        ctx.save_for_backward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted: torch has it
+            return *_differentiable(grad, x, weight, ctx.geometry, ctx.needs_input_grad), None
+        g_x = _sums(grad, weight, x.shape, ctx.geometry, True) if ctx.needs_input_grad[0] else None
+        g_weight = _weight_gradient(grad, x, weight, ctx.geometry) if ctx.needs_input_grad[1] else None
+        return g_x, g_weight, None
+
+
+def _differentiable(
+    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, needs: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None]:
+    stride, padding, dilation = (*geometry.stride, 1), (*geometry.padding, 0), (*geometry.dilation, 1)
+    g_x, g_weight, _ = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, stride, padding, dilation, False, (0, 0, 0), 1, (needs[0], needs[1], False)
+    )  # fmt: skip
+    return g_x, g_weight
+
+
+direct = eager_apply(_Convolve)  # (x, weight, Geometry) of at least LANES steps, without groups, on the CPU
+
+
+def conv3d(
+    x: Tensor,
+    weight: Tensor,
+    stride: tuple[int, int, int],
+    padding: tuple[int, int, int],
+    dilation: tuple[int, int, int],
+    groups: int,
+) -> Tensor:
+    """``torch.nn.functional.conv3d`` of kernels of one step, each way where it is fast.
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, C, H, W, T)
+    weight : Tensor, shape (F, C / groups, kh, kw, 1)
+    stride, padding, dilation : tuple of int
+        Height, width and time; 1, 0 and 1 for time.
+    groups : int
+
+    Returns
+    -------
+    Tensor, shape (N, F, H', W', T)
+    """
+    height, width = weight.shape[2:4]
+    geometry = Geometry(tuple(x.shape), len(weight), (height, width), stride[:2], padding[:2], dilation[:2])
+    products = len(x) * weight.numel() * math.prod(geometry.plane) * x.shape[-1]
+    fast = WIDE and x.shape[-1] >= convolve.LANES and products >= _SMALLEST and weight.numel() <= _LARGEST
+    plain = groups == 1 and x.dtype == weight.dtype == torch.float32 and launch.on_cpu(x)
+    # compiled graphs, mixed precision and torch.func have rules of their own for convolutions
+    special = torch.compiler.is_compiling() or transformed() or torch.is_autocast_enabled(x.device.type)
+    if fast and plain and not special:
+        return direct(x, weight, geometry)
+    return unfolded.conv3d(x, weight, stride, padding, dilation, groups)
