@@ -6,6 +6,7 @@ from types import ModuleType
 __all__ = [
     "adaptive_threshold",
     "alif",
+    "convolve",
     "cpu",
     "cuba",
     "cuda",
@@ -19,6 +20,7 @@ __all__ = [
     "leaky",
     "memory",
     "piecewise",
+    "products",
     "recurrent",
     "resonate",
     "resonator",

@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-from hypothesis import strategies as st
 
 from lavadl_lite.exchange import Layer, check_layer, output_shapes
 from tests.reference import lava
 
-__all__ = ["CURVES", "EXACT", "LAYERS", "NEURONS", "draw_input", "draw_network", "draw_run", "generators"]
+__all__ = ["CURVES", "EXACT", "LAYERS", "NEURONS", "draw_input", "draw_network", "draw_run"]
 
 COMPLEX = ("RF_PHASE", "RF_IZHIKEVICH", "ADRF_PHASE", "ADRF_IZHIKEVICH")
 NEURONS = ("CUBA", "ALIF", "SDNN", *COMPLEX)
@@ -20,8 +19,6 @@ PLANES = ("conv", "convT", "pool", "unpool")
 FULL = ("dense", "dense", "dense_rec")
 LAYERS = ("input", *PLANES, *FULL[1:], *PASSIVE)
 NEVER = ((1 << 17) - 1, (1 << 18) - 1, (1 << 24) - 1)
-
-generators = st.integers(0, (1 << 32) - 1).map(np.random.default_rng)
 
 
 def pick(rng, *values):

@@ -1,20 +1,15 @@
 """Networks as layers of a file, and what goes into them; nothing is tested here."""
 
 import numpy as np
-from hypothesis import strategies as st
 
 from lavadl_lite.exchange import Layer
 
 __all__ = [
-    "cells",
     "conv",
     "dense",
     "input_layer",
-    "inputs",
-    "networks",
     "neuron",
     "recurrent",
-    "runs",
     "wide_network",
 ]
 
@@ -56,67 +51,6 @@ def recurrent(rng, inputs, outputs):
     fields = {"inFeatures": inputs, "outFeatures": outputs, "shape": np.array([outputs])}
     fields |= {"weight": rng.integers(-256, 255, (outputs, inputs))}
     return Layer("dense_rec", fields | {"weight_rec": rng.integers(-256, 255, (outputs, outputs))}, neuron())
-
-
-decays = st.one_of(st.integers(0, 4096), st.sampled_from([0, 1, 4095, 4096]))
-
-
-@st.composite
-def cells(draw, size):
-    """A neuron; its decays shared, or one for each of ``size`` channels."""
-
-    def decay():
-        if draw(st.booleans()):
-            return draw(decays)
-        return np.array(draw(st.lists(decays, min_size=size, max_size=size)))
-
-    return neuron(
-        decay(),
-        decay(),
-        draw(st.one_of(st.integers(0, 400), st.integers(0, 1 << 17))),
-        draw(st.booleans()),
-        draw(st.one_of(st.none(), st.integers(-4, 4))),
-    )
-
-
-@st.composite
-def networks(draw, plain=False):
-    """Layers; ``plain`` ones start with synapses and have neither bias nor delays that only one side knows."""
-    size = draw(st.integers(1, 5))
-    layers = []
-    if not plain and draw(st.booleans()):
-        layers.append(input_layer((size,), draw(cells(size))))
-    for _ in range(draw(st.integers(0 if layers else 1, 3))):
-        before, size = size, draw(st.integers(1, 5))
-        rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-        weight = rng.integers(-256, 255, (size, before))
-        bias = (
-            None if plain or draw(st.booleans()) else rng.integers(-4096, 4096, size) // draw(st.sampled_from([1, 99]))
-        )
-        delay = None if draw(st.booleans()) else rng.integers(0, 63, size)
-        layers.append(dense(weight, draw(st.one_of(st.none(), cells(size), cells(size))), bias, delay))
-    return layers
-
-
-@st.composite
-def inputs(draw, layers):
-    """What goes into a network: spikes or integers, sparse or dense, of any length."""
-    first = layers[0]
-    size = int(first.fields["shape"][0]) if first.type == "input" else first.fields["inFeatures"]
-    steps = draw(st.sampled_from([0, 1, 2, 7, 40, 90]))
-    high = draw(st.sampled_from([1, 1, 100, 3000]))
-    rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
-    active = rng.random((size, steps)) < draw(st.sampled_from([0.1, 0.5, 1]))
-    return rng.integers(-high, high + 1, (size, steps)) * active
-
-
-@st.composite
-def runs(draw):
-    """A network, input for it, message bits and resets."""
-    layers = draw(networks())
-    bits = draw(st.sampled_from([0, 0, 8]))
-    reset = draw(st.one_of(st.just((None, 0)), st.tuples(st.integers(1, 20), st.integers(0, 25))))
-    return layers, draw(inputs(layers)), bits, reset
 
 
 def iDecay_of(channels):

@@ -1,70 +1,11 @@
-"""The simulator's loops against a transcription of Lava's equations: equality, for whatever a file can hold."""
+"""Neurons one by one, against what was measured in Lava; :mod:`.test_simulator_lava` compares all there can be."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from lavadl_lite.errors import ParameterError
-from lavadl_lite.exchange import Layer, Network, check_layer
+from lavadl_lite.exchange import Layer
 from lavadl_lite.netx import Simulator
-from tests.netx.networks import cells, dense, input_layer, inputs, networks, neuron, runs
-from tests.reference import lava
-
-MANY = settings(max_examples=60)
-STATES = ("current", "voltage", "spike")
-
-
-def check(layers, x, bits, reset, align):
-    """Output and all states, or an error where Lava would leave its 32 bits."""
-    layers = [check_layer(layer) for layer in layers]
-    simulate = Simulator(Network(tuple(layers)), None, 0, bits, *reset).run
-    record = [(i, name) for i in range(len(layers)) for name in STATES]
-    try:
-        expected, states = (lava.run_training if align else lava.run_lava)(layers, x, bits, *reset)
-    except OverflowError:
-        with pytest.raises(ParameterError, match="expected currents of 32 bits"):
-            simulate(x, align)
-        return
-    found, recorded = simulate(x, align, record)
-    assert found.dtype == np.int32
-    for i, name in record:
-        np.testing.assert_array_equal(recorded[i, name], states[i, name], f"{name} of layer {i}")
-    np.testing.assert_array_equal(found, expected)
-
-
-@MANY
-@given(run=runs())
-def test_native_run_equals_lavas_processes(run):
-    check(*run, align=None)
-
-
-@MANY
-@given(run=runs())
-def test_aligned_run_equals_the_training_order(run):
-    check(*run, align="slayer")
-
-
-@MANY
-@given(data=st.data())
-def test_without_bias_and_resets_both_timings_agree(data):
-    """Delaying what a neuron receives or what it sends is the same where the neuron knows no time of its own."""
-    layers = data.draw(networks(plain=True))
-    x = data.draw(inputs(layers)) != 0
-    simulated = Simulator(layers)
-    try:
-        np.testing.assert_array_equal(simulated.run(x), simulated.run(x, "slayer"))
-    except ParameterError as error:
-        assert "32 bits" in str(error)  # noqa: PT017
-
-
-@MANY
-@given(data=st.data())
-def test_an_input_neuron_runs_one_step_ahead_of_training(data):
-    layer = input_layer((3,), data.draw(cells(3)))
-    x = data.draw(inputs([layer]))
-    simulated = Simulator([layer])
-    np.testing.assert_array_equal(simulated.run(x)[:, :-1], simulated.run(x, "slayer")[:, 1:])
+from tests.netx.networks import dense, input_layer, neuron
 
 
 def one_neuron(x, **parameters):

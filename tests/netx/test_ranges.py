@@ -10,8 +10,9 @@ from lavadl_lite.errors import ParameterError
 from lavadl_lite.exchange import Layer
 from lavadl_lite.netx import Simulator
 from lavadl_lite.netx._ranges import LIMIT, PORT, bounds
-from tests.netx.drawn import draw_network, generators
+from tests.netx.drawn import draw_network
 from tests.netx.networks import dense, input_layer, neuron
+from tests.strategies import examples, generators
 
 MOVES = {"stride": [1, 1], "padding": [0, 0], "dilation": [1, 1]}
 
@@ -26,8 +27,8 @@ def wraps(layer, bound, before):
     return planes or max(np.max(size) for size in bound.states.values()) >= LIMIT
 
 
-@settings(max_examples=60)
-@given(generators)
+@settings(max_examples=examples(60))
+@given(generators())
 def test_no_state_leaves_its_bounds(rng):
     """Unless it wraps or saturates, which bounds beyond 24 bits announce; for networks of all layers and neurons."""
     layers, shape = draw_network(rng)

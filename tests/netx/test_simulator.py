@@ -11,6 +11,7 @@ from lavadl_lite.errors import ExchangeError, ParameterError, ShapeError
 from lavadl_lite.exchange import Layer, Network, save
 from lavadl_lite.netx import Simulator
 from tests.netx.networks import dense, input_layer, neuron, wide_network
+from tests.strategies import examples
 
 
 def test_axes_come_back_in_their_order():
@@ -135,7 +136,7 @@ SIGNALS = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(100))
 @given(
     x=st.lists(SIGNALS, min_size=1, max_size=8),
     weight=st.one_of(st.none(), st.integers(-256, 254)),

@@ -9,8 +9,9 @@ from lavadl_lite.exchange import Layer, Network, check_layer
 from lavadl_lite.netx import Simulator
 from tests.netx import drawn
 from tests.reference import lava, lava_neurons
+from tests.strategies import examples, generators
 
-MANY = settings(max_examples=200)
+MANY = settings(max_examples=examples(200))
 
 
 def check(run, align):
@@ -37,18 +38,19 @@ def has_neurons(layer):
 
 
 @MANY
-@given(rng=drawn.generators)
+@given(rng=generators())
 def test_native_run_equals_lavas_processes(rng):
     check(drawn.draw_run(rng), align=None)
 
 
 @MANY
-@given(rng=drawn.generators)
+@given(rng=generators())
 def test_aligned_run_equals_the_training_order(rng):
     check(drawn.draw_run(rng), align="slayer")
 
 
-@given(rng=drawn.generators)
+@settings(max_examples=20)
+@given(rng=generators())
 def test_output_scale_is_what_an_integer_is_worth(rng):
     layers, _, _, _, spike_exp = drawn.draw_run(rng)
     simulator = Simulator(Network(tuple(layers)), spike_exp=spike_exp)

@@ -4,11 +4,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from lavadl_lite.exchange import Layer, check_layer
 from tests.netx import drawn
 from tests.reference import lava, lava_neurons, lava_synapses
+from tests.strategies import examples, generators
 
 CUBA = {"type": "CUBA", "iDecay": 4096, "vDecay": 4096, "vThMant": (1 << 18) - 1}
 
@@ -61,7 +62,8 @@ def latency(layers):
     )
 
 
-@given(rng=drawn.generators)
+@settings(max_examples=examples(100))
+@given(rng=generators())
 def test_without_a_sense_of_time_both_orders_agree(rng):
     """Delaying what a neuron receives or what it sends is the same where the neuron knows no time of its own."""
     layers, shape = drawn.draw_network(rng, plain=True)

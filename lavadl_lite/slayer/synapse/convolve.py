@@ -1,17 +1,20 @@
 """Convolution by the kernels of :mod:`lavadl_lite.kernels.convolve` where those are faster than torch's own."""
 
+from __future__ import annotations
+
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...kernels import convolve, launch
-from ...kernels.convolve import Geometry
-from ...kernels.products import WIDE
+from ... import kernels
 from ...kernels.torch_op import eager_apply, transformed
 from . import unfolded
+
+if TYPE_CHECKING:
+    from ...kernels.convolve import Geometry
 
 __all__ = ["conv3d", "direct"]
 
@@ -23,29 +26,29 @@ Pair = tuple[int, int]
 
 def _sums(x: Tensor, weight: Tensor, shape: tuple[int, ...], geometry: Geometry, back: bool) -> Tensor:
     """Sums of ``shape``, or with ``back`` the gradient of the input, where ``x`` is that of the sums."""
-    tables = convolve.sum_tables(geometry, back)
-    weights = launch.ready(weight).reshape(-1).index_select(0, torch.from_numpy(tables.pick))
-    y = launch.empty(shape, x)
-    convolve.sums(
-        launch.ready(x), weights, y, tables.taps, tables.units, tables.reads, tables.writes, shape[1], y[0, 0].numel(),
-        rows=len(tables.units) * convolve.LANES, elements=weight.numel() * y.numel() // shape[1],
+    tables = kernels.convolve.sum_tables(geometry, back)
+    weights = kernels.launch.ready(weight).reshape(-1).index_select(0, torch.from_numpy(tables.pick))
+    y = kernels.launch.empty(shape, x)
+    kernels.convolve.sums(
+        kernels.launch.ready(x), weights, y, tables.taps, tables.units, tables.reads, tables.writes, shape[1], y[0, 0].numel(),
+        rows=len(tables.units) * kernels.convolve.LANES, elements=weight.numel() * y.numel() // shape[1],
     )  # fmt: skip
     return y
 
 
 def _weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     down, right = geometry.padding
-    grad, x = launch.ready(grad), launch.ready(x)
+    grad, x = kernels.launch.ready(grad), kernels.launch.ready(x)
     if down or right:
         x = F.pad(x, (0, 0, right, right, down, down))
-    tables = convolve.weight_products(geometry._replace(shape=tuple(x.shape), padding=(0, 0)))
-    groups = -(-geometry.features // convolve.GROUP)
-    g_weight = launch.empty(weight.shape, x)
-    totals = launch.empty((groups, len(tables.taps), convolve.GROUP), x)
-    units = groups * len(tables.taps) // convolve.TAPS
-    convolve.products(
+    tables = kernels.convolve.weight_products(geometry._replace(shape=tuple(x.shape), padding=(0, 0)))
+    groups = -(-geometry.features // kernels.convolve.GROUP)
+    g_weight = kernels.launch.empty(weight.shape, x)
+    totals = kernels.launch.empty((groups, len(tables.taps), kernels.convolve.GROUP), x)
+    units = groups * len(tables.taps) // kernels.convolve.TAPS
+    kernels.convolve.products(
         grad, x, totals, g_weight, *tables, weight[0].numel(), len(weight), grad[0, 0].numel(),
-        rows=units * convolve.LANES, elements=grad.numel() * weight[0].numel(),
+        rows=units * kernels.convolve.LANES, elements=grad.numel() * weight[0].numel(),
     )  # fmt: skip
     return g_weight
 
@@ -106,10 +109,17 @@ def conv3d(
     Tensor, shape (N, F, H', W', T)
     """
     height, width = weight.shape[2:4]
-    geometry = Geometry(tuple(x.shape), len(weight), (height, width), stride[:2], padding[:2], dilation[:2])
+    geometry = kernels.convolve.Geometry(
+        tuple(x.shape), len(weight), (height, width), stride[:2], padding[:2], dilation[:2]
+    )
     products = len(x) * weight.numel() * math.prod(geometry.plane) * x.shape[-1]
-    fast = WIDE and x.shape[-1] >= convolve.LANES and products >= _SMALLEST and weight.numel() <= _LARGEST
-    plain = groups == 1 and x.dtype == weight.dtype == torch.float32 and launch.on_cpu(x)
+    fast = (
+        kernels.products.WIDE
+        and x.shape[-1] >= kernels.convolve.LANES
+        and products >= _SMALLEST
+        and weight.numel() <= _LARGEST
+    )
+    plain = groups == 1 and x.dtype == weight.dtype == torch.float32 and kernels.launch.on_cpu(x)
     # compiled graphs, mixed precision and torch.func have rules of their own for convolutions
     special = torch.compiler.is_compiling() or transformed() or torch.is_autocast_enabled(x.device.type)
     if fast and plain and not special:
