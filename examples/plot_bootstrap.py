@@ -78,13 +78,14 @@ class Network(torch.nn.Module):
         return x.mean(-1)
 
 
-def accuracy(net: Network, part, mode: Mode, steps: int = STEPS) -> float:
-    """Fraction of (images, labels) that the network tells right."""
+def measure(net: Network, part, mode: Mode, steps: int = STEPS) -> tuple[float, float]:
+    """Accuracy and loss of (images, labels)."""
     net.eval()
     with torch.no_grad():
-        predicted = net(part[0], LayerMode(0, mode), steps).argmax(1)
+        output = net(part[0], LayerMode(0, mode), steps)
     net.train()
-    return (predicted == part[1]).float().mean().item()
+    loss = functional.cross_entropy(output, part[1])
+    return (output.argmax(1) == part[1]).float().mean().item(), loss.item()
 
 
 # %%
@@ -92,11 +93,11 @@ def accuracy(net: Network, part, mode: Mode, steps: int = STEPS) -> float:
 # --------
 # Four batches of every fifth epoch are sampled, that is run with spikes; then the activations are fitted, and all other
 # batches run without time. Only the input's neurons, which are cheap, spike from the beginning; near the end, when the
-# learning rate is small, the two layers join them. Validation, with spikes, chooses the epoch.
+# learning rate is small, the two layers join them. The loss in validation, with spikes, chooses the epoch.
 
 
 def learn(seed: int, epochs: int = EPOCHS):
-    """A network trained from ``seed`` as it was in the best epoch, that epoch, and the accuracies of both modes."""
+    """A network trained from ``seed`` as it was in the best epoch, that epoch, and accuracy and loss of both modes."""
     torch.manual_seed(seed)
     train, valid, _ = ((enlarged(images), labels) for images, labels in demo.load_digits(seed))
     net, scheduler = Network(), Scheduler(4, 5, crossover_epochs=CROSSOVERS)
@@ -105,7 +106,7 @@ def learn(seed: int, epochs: int = EPOCHS):
     rates = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, RATE, epochs=epochs, steps_per_epoch=batches, pct_start=0.1
     )  # fmt: skip
-    curves, best = {Mode.SNN: [], Mode.ANN: []}, (-1.0, 0, None)
+    curves, best = {Mode.SNN: [], Mode.ANN: []}, (math.inf, 0, None)
     for epoch in range(epochs):
         images = varied(train[0])
         for iteration, chosen in enumerate(torch.randperm(len(train[1])).split(32)):
@@ -115,9 +116,9 @@ def learn(seed: int, epochs: int = EPOCHS):
             optimizer.step()
             rates.step()
         for mode, curve in curves.items():
-            curve.append(accuracy(net, valid, mode))
-        if curves[Mode.SNN][-1] >= best[0]:
-            best = curves[Mode.SNN][-1], epoch, copy.deepcopy(net.state_dict())
+            curve.append(measure(net, valid, mode))
+        if curves[Mode.SNN][-1][1] < best[0]:
+            best = curves[Mode.SNN][-1][1], epoch, copy.deepcopy(net.state_dict())
     net.load_state_dict(best[2])
     return net, best[1], curves
 
@@ -130,7 +131,7 @@ print("chosen epoch:", epoch + 1, "of", EPOCHS)
 
 figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
 for mode, curve in curves.items():
-    axes.plot(range(1, EPOCHS + 1), curve, label=mode.name)
+    axes.plot(range(1, EPOCHS + 1), [right for right, _ in curve], label=mode.name)
 axes.axvline(epoch + 1, color="grey", linestyle=":")
 axes.set(xlabel="epoch", ylabel="accuracy in validation", ylim=(0.8, 1))
 axes.legend()
@@ -153,8 +154,8 @@ for place, (name, block) in enumerate(zip(["input", "first layer", "second layer
 
 images, labels = demo.load_digits(0).test
 test = enlarged(images), labels
-without = accuracy(net, test, Mode.ANN)
-found = {steps: accuracy(net, test, Mode.SNN, steps) for steps in (4, 8, 16, 32)}
+without, _ = measure(net, test, Mode.ANN)
+found = {steps: measure(net, test, Mode.SNN, steps)[0] for steps in (4, 8, 16, 32)}
 print(f"without time: {without:.4f}")
 for steps, value in found.items():
     print(f"{steps:2} steps:     {value:.4f}")

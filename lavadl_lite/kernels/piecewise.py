@@ -8,54 +8,52 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cpu import LANES, cpu_kernel, step
+from .cpu import LANES, cpu_kernel, inlined
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import WARP
 from .launch import Kernel
-from .tiles import read_rows, whole_group, write_rows
-from .vec import multiply_add, repeat, select, stack_array
+from .vec import load, multiply_add, repeat, select, store
 
 __all__ = ["backward", "forward"]
 
 
-@step
-def value_step(z, value, x, y, slope):
-    """``value`` of the knots before this one, or this one's line where ``z`` has passed it."""
-    return select(z > x, multiply_add(z - x, slope, y), value)
+@inlined
+def _value(z, value, knots, count):
+    """``value`` in front of the first knot, behind each the line that begins there."""
+    for k in range(count):
+        passed = multiply_add(z - knots[k], knots[2 * count + k], knots[count + k])
+        value = select(z > knots[k], passed, value)
+    return value
 
 
-@step
-def slope_step(z, slope, x, next_slope):
-    """``slope`` of the knots before this one, or this one's where ``z`` has passed it."""
-    return select(z > x, next_slope, slope)
+@inlined
+def _slope(z, slope, knots, count):
+    """``slope`` in front of the first knot, behind each what stands for the derivative there."""
+    for k in range(count):
+        slope = select(z > knots[k], knots[3 * count + k], slope)
+    return slope
 
 
 @cpu_kernel
 def _forward_cpu(z, y, knots, lo, hi):
     """The first ordinate up to the first knot, then the lines, the last ordinate behind the last knot."""
-    buffer = stack_array(LANES, np.float32)
     count = knots.size // 4
-    for group in range(lo, hi, LANES):
-        row, rows = whole_group(group, lo, hi)
-        at = read_rows(z, row, rows, buffer)
-        value = repeat(knots[count])
-        for k in range(count):
-            value = value_step(at, value, knots[k], knots[count + k], knots[2 * count + k])
-        write_rows(y, row, rows, buffer, value)
+    whole = lo + (hi - lo) // LANES * LANES
+    for i in range(lo, whole, LANES):
+        store(y, i, _value(load(z, i), repeat(knots[count]), knots, count))
+    for i in range(whole, hi):
+        y[i] = _value(z[i], knots[count], knots, count)
 
 
 @cpu_kernel
 def _backward_cpu(z, g_y, g_z, knots, outside, lo, hi):
     """``outside`` stands for the derivative up to the first knot."""
-    buffer = stack_array(LANES, np.float32)
     count = knots.size // 4
-    for group in range(lo, hi, LANES):
-        row, rows = whole_group(group, lo, hi)
-        at = read_rows(z, row, rows, buffer)
-        slope = repeat(outside)
-        for k in range(count):
-            slope = slope_step(at, slope, knots[k], knots[3 * count + k])
-        write_rows(g_z, row, rows, buffer, slope * read_rows(g_y, row, rows, buffer))
+    whole = lo + (hi - lo) // LANES * LANES
+    for i in range(lo, whole, LANES):
+        store(g_z, i, _slope(load(z, i), repeat(outside), knots, count) * load(g_y, i))
+    for i in range(whole, hi):
+        g_z[i] = _slope(z[i], outside, knots, count) * g_y[i]
 
 
 @cuda_kernel
@@ -64,10 +62,7 @@ def _forward_cuda(z, y, knots, rows):
     i = np.int64(cuda.blockIdx.x) * WARP + np.int64(cuda.threadIdx.x)
     if i < rows:
         count = knots.size // 4
-        value = knots[count]
-        for k in range(count):
-            value = value_step(z[i], value, knots[k], knots[count + k], knots[2 * count + k])
-        y[i] = value
+        y[i] = _value(z[i], knots[count], knots, count)
 
 
 @cuda_kernel
@@ -76,10 +71,7 @@ def _backward_cuda(z, g_y, g_z, knots, outside, rows):
     i = np.int64(cuda.blockIdx.x) * WARP + np.int64(cuda.threadIdx.x)
     if i < rows:
         count = knots.size // 4
-        slope = outside
-        for k in range(count):
-            slope = slope_step(z[i], slope, knots[k], knots[3 * count + k])
-        g_z[i] = slope * g_y[i]
+        g_z[i] = _slope(z[i], outside, knots, count) * g_y[i]
 
 
 forward = Kernel(_forward_cpu, _forward_cuda)

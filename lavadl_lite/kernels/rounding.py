@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cpu import LANES, cpu_kernel, step
+from .cpu import LANES, cpu_kernel, inlined, step
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import WARP
 from .launch import Kernel
-from .tiles import read_rows, whole_group, write_rows
-from .vec import select, stack_array
+from .vec import load, select, store
 
 __all__ = ["backward", "forward"]
 
@@ -41,24 +40,34 @@ def passed_step(steps, grad, lowest, highest):
     return select(steps < lowest, zero, select(steps > highest, zero, grad))
 
 
+@inlined
+def _forward_some(x, per_step, step, lowest, highest):
+    return held_step(round_step(x, per_step, lowest, highest), lowest, highest) * step
+
+
+@inlined
+def _backward_some(x, grad, per_step, lowest, highest):
+    return passed_step(round_step(x, per_step, lowest, highest), grad, lowest, highest)
+
+
 @cpu_kernel
 def _forward_cpu(x, y, per_step, step, lowest, highest, lo, hi):
     """The nearest multiple of ``step`` in the range, of two the even one."""
-    buffer = stack_array(LANES, np.float32)
-    for group in range(lo, hi, LANES):
-        row, rows = whole_group(group, lo, hi)
-        steps = round_step(read_rows(x, row, rows, buffer), per_step, lowest, highest)
-        write_rows(y, row, rows, buffer, held_step(steps, lowest, highest) * step)
+    whole = lo + (hi - lo) // LANES * LANES
+    for i in range(lo, whole, LANES):
+        store(y, i, _forward_some(load(x, i), per_step, step, lowest, highest))
+    for i in range(whole, hi):
+        y[i] = _forward_some(x[i], per_step, step, lowest, highest)
 
 
 @cpu_kernel
 def _backward_cpu(x, g_y, g_x, per_step, lowest, highest, lo, hi):
     """The gradient passes where what was rounded lies in the range."""
-    buffer = stack_array(LANES, np.float32)
-    for group in range(lo, hi, LANES):
-        row, rows = whole_group(group, lo, hi)
-        steps = round_step(read_rows(x, row, rows, buffer), per_step, lowest, highest)
-        write_rows(g_x, row, rows, buffer, passed_step(steps, read_rows(g_y, row, rows, buffer), lowest, highest))
+    whole = lo + (hi - lo) // LANES * LANES
+    for i in range(lo, whole, LANES):
+        store(g_x, i, _backward_some(load(x, i), load(g_y, i), per_step, lowest, highest))
+    for i in range(whole, hi):
+        g_x[i] = _backward_some(x[i], g_y[i], per_step, lowest, highest)
 
 
 @cuda_kernel

@@ -55,9 +55,8 @@ def accuracy(seeds):
         net, epoch, _ = digits.learn(seed)
         images, labels = demo.load_digits(seed).test
         test = digits.enlarged(images), labels
-        rows.append([
-            digits.accuracy(net, test, Mode.ANN), *(digits.accuracy(net, test, Mode.SNN, t) for t in (4, 8, 16, 32))
-        ])  # fmt: skip
+        runs = [(Mode.ANN, 1), *((Mode.SNN, steps) for steps in (4, 8, 16, 32))]
+        rows.append([digits.measure(net, test, *run)[0] for run in runs])
         say(f"seed {seed}, epoch {epoch + 1}: {_named(rows[-1])}")
     say(f"mean of {len(rows)}: {_named([statistics.mean(column) for column in zip(*rows, strict=True)])}")
 
@@ -101,7 +100,7 @@ def reach(digits, net, seed, level, most):
             functional.cross_entropy(output, train[1][chosen]).backward()
             optimizer.step()
         seconds += time.perf_counter() - start
-        if digits.accuracy(net, test, Mode.SNN) >= level:
+        if digits.measure(net, test, Mode.SNN)[0] >= level:
             return seconds, epoch + 1
     return float("inf"), most
 
