@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cpu import LANES, cpu_kernel, inlined
+from .cpu import LANES, cpu_kernel, inlined, step
 from .cuda import cuda, cuda_kernel
 from .cuda_tiles import WARP
 from .launch import Kernel
@@ -17,20 +17,29 @@ from .vec import load, multiply_add, repeat, select, store
 __all__ = ["backward", "forward"]
 
 
+@step
+def value_step(z, value, x, y, slope):
+    """``value`` of the knots before this one, or this one's line where ``z`` has passed it."""
+    return select(z > x, multiply_add(z - x, slope, y), value)
+
+
+@step
+def slope_step(z, slope, x, following):
+    """``slope`` of the knots before this one, or ``following`` where ``z`` has passed it."""
+    return select(z > x, following, slope)
+
+
 @inlined
 def _value(z, value, knots, count):
-    """``value`` in front of the first knot, behind each the line that begins there."""
     for k in range(count):
-        passed = multiply_add(z - knots[k], knots[2 * count + k], knots[count + k])
-        value = select(z > knots[k], passed, value)
+        value = value_step(z, value, knots[k], knots[count + k], knots[2 * count + k])
     return value
 
 
 @inlined
 def _slope(z, slope, knots, count):
-    """``slope`` in front of the first knot, behind each what stands for the derivative there."""
     for k in range(count):
-        slope = select(z > knots[k], knots[3 * count + k], slope)
+        slope = slope_step(z, slope, knots[k], knots[3 * count + k])
     return slope
 
 
@@ -62,7 +71,10 @@ def _forward_cuda(z, y, knots, rows):
     i = np.int64(cuda.blockIdx.x) * WARP + np.int64(cuda.threadIdx.x)
     if i < rows:
         count = knots.size // 4
-        y[i] = _value(z[i], knots[count], knots, count)
+        value = knots[count]
+        for k in range(count):
+            value = value_step(z[i], value, knots[k], knots[count + k], knots[2 * count + k])
+        y[i] = value
 
 
 @cuda_kernel
@@ -71,7 +83,10 @@ def _backward_cuda(z, g_y, g_z, knots, outside, rows):
     i = np.int64(cuda.blockIdx.x) * WARP + np.int64(cuda.threadIdx.x)
     if i < rows:
         count = knots.size // 4
-        g_z[i] = _slope(z[i], outside, knots, count) * g_y[i]
+        slope = outside
+        for k in range(count):
+            slope = slope_step(z[i], slope, knots[k], knots[3 * count + k])
+        g_z[i] = slope * g_y[i]
 
 
 forward = Kernel(_forward_cpu, _forward_cuda)
