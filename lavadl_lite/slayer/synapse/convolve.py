@@ -16,21 +16,19 @@ from . import unfolded
 if TYPE_CHECKING:
     from ...kernels.convolve import Geometry
 
-__all__ = ["conv3d", "direct"]
+__all__ = ["conv3d"]
 
 _SMALLEST = 1 << 20  # products: tables and buffers cost as much as half of these
 _LARGEST = 1 << 16  # weights, which every part of the input meets again: torch keeps more of them in the cache
-
-Pair = tuple[int, int]
 
 
 def _sums(x: Tensor, weight: Tensor, shape: tuple[int, ...], geometry: Geometry, back: bool) -> Tensor:
     """Sums of ``shape``, or with ``back`` the gradient of the input, where ``x`` is that of the sums."""
     tables = kernels.convolve.sum_tables(geometry, back)
     weights = kernels.launch.ready(weight).reshape(-1).index_select(0, torch.from_numpy(tables.pick))
-    y = kernels.launch.empty(shape, x)
+    x, y = kernels.launch.ready(x), kernels.launch.empty(shape, x)
     kernels.convolve.sums(
-        kernels.launch.ready(x), weights, y, tables.taps, tables.units, tables.reads, tables.writes, shape[1], y[0, 0].numel(),
+        x, weights, y, tables.taps, tables.units, tables.reads, tables.writes, shape[1], y[0, 0].numel(),
         rows=len(tables.units) * kernels.convolve.LANES, elements=weight.numel() * y.numel() // shape[1],
     )  # fmt: skip
     return y
@@ -54,6 +52,8 @@ def _weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry
 
 
 class _Convolve(torch.autograd.Function):
+    """Sums of products, whose gradients are sums of products of the same kernels."""
+
     @staticmethod
     def forward(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         return _sums(x, weight, (len(x), len(weight), *geometry.plane, x.shape[-1]), geometry, False)
@@ -83,7 +83,12 @@ def _differentiable(
     return g_x, g_weight
 
 
-direct = eager_apply(_Convolve)  # (x, weight, Geometry) of at least LANES steps, without groups, on the CPU
+_convolve = eager_apply(_Convolve)
+
+
+def direct(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Sums of ``geometry`` by our kernels: float32 on the CPU, of at least 16 steps, without groups."""
+    return _convolve(x, weight, geometry)
 
 
 def conv3d(

@@ -4,13 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from lavadl_lite.kernels import products
 from lavadl_lite.slayer.synapse import convolve
 
 
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch):
     """As on a machine with AVX-512."""
-    monkeypatch.setattr(convolve, "WIDE", True)
+    monkeypatch.setattr(products, "WIDE", True)
 
 
 def ours(x, weight, *moves):
@@ -33,7 +34,7 @@ def test_left_to_torch(monkeypatch):
     assert not ours(x.double(), weight.double(), stride, padding, dilation, 1)
     with torch.autocast("cpu"):
         assert not ours(*plain())
-    monkeypatch.setattr(convolve, "WIDE", False)
+    monkeypatch.setattr(products, "WIDE", False)
     assert not ours(*plain())
 
 
