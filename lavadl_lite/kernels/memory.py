@@ -15,6 +15,7 @@ __all__ = ["LIMIT", "SMALLEST", "empty", "held", "release", "set_pooling"]
 
 LIMIT = 256 << 20  # bytes kept at most
 SMALLEST = 1 << 20  # bytes; below, malloc keeps what it has
+_LINE = 16  # floats of a cache line
 
 # Size in bytes -> buffers, the size asked for longest ago first.  No lock, which a collection of garbage could ask for
 # twice: every operation is atomic, and where two threads meet between two of them, a buffer is lost to the system.
@@ -55,7 +56,9 @@ def empty(shape: tuple[int, ...]) -> np.ndarray:
     try:
         buffer = buffers.pop()
     except IndexError:
-        buffer = np.empty(size, np.float32)
+        whole = np.empty(size + _LINE, np.float32)
+        first = -whole.ctypes.data % (4 * _LINE) // 4  # registers are loaded from one line each, not from two
+        buffer = whole[first : first + size]
     _free[4 * size] = buffers  # now the last
     return np.asarray(_Lent(buffer)).reshape(shape)
 

@@ -159,3 +159,10 @@ def test_two_threads_never_hold_the_same_buffer():
     for worker in workers:
         worker.join()
     assert not clashes
+
+
+def test_buffers_begin_with_a_cache_line():
+    for more in range(3):
+        array = memory.empty((memory.SMALLEST // 4 + more, 1))
+        assert array.ctypes.data % 64 == 0
+        assert array.flags.c_contiguous
