@@ -110,11 +110,14 @@ def test_hook_has_a_range_of_even_integers_of_nine_bits():
     assert not x.grad[x.abs() > 8.1].any()
 
 
+@pytest.mark.parametrize("values", [50, 5000])  # by torch, by a kernel
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_within_is_rounding_and_clamping(dtype):
+def test_within_is_rounding_and_clamping(dtype, values):
     """Values, gradient and second derivative are those of the two operations, in one pass or in several."""
     torch.manual_seed(0)
-    x = torch.cat([3 * torch.randn(50), torch.tensor([-4.02, -4.01, 3.98, 3.985, 1 / 64, 3 / 64])]).to(dtype)
+    x = torch.cat(
+        [3 * torch.randn(values), torch.tensor([-4.02, -4.01, 3.98, 3.985, 1 / 64, 3 / 64, -4.015625, 3.984375])]
+    ).to(dtype)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     found = quantize_within(ours, 1 / 32, -128, 127)
     expected = quantize(theirs, 1 / 32).clamp(-4, 127 / 32)
