@@ -166,20 +166,45 @@ def test_an_interrupted_schedule_goes_on_as_if_it_was_not(cut, tmp_path):
             np.testing.assert_array_equal(value, b.fields[name])
 
 
-def test_the_exported_network_sends_the_same_spikes(tmp_path):
-    """All blocks with neurons, as integers: every message of every sample."""
+def test_the_exported_network_sums_up_the_same(tmp_path):
+    """As integers: every spike of every sample, and what the read-out sums up of them, which its mean is a part of."""
     net, optimizer = started()
     data = batches(5)
     train(net, optimizer, Scheduler(2, 2), range(3), data)
-    net.blocks = net.blocks[:3]
     netx.save(net, tmp_path / "net.net")
     simulator = netx.Simulator(tmp_path / "net.net")
     for x, _ in data:
         with torch.no_grad():
-            spikes = net(x, LayerMode(0, Mode.SNN))
-        found = simulator.run(simulator.encode(replicate(x, 16)), align="slayer")
-        np.testing.assert_array_equal(found, spikes)
+            sums = net(x, LayerMode(0, Mode.SNN))
+            spikes = replicate(x, 16)
+            for layer in net.blocks[:3]:
+                spikes = layer(spikes, Mode.SNN)
+        signal = simulator.encode(replicate(x, 16))
+        _, found = simulator.run(signal, align="slayer", record=[(2, "spike"), (3, "current")])
+        np.testing.assert_array_equal(found[2, "spike"], spikes)
+        np.testing.assert_array_equal(found[3, "current"] / 4096, sums.cumsum(-1))
         assert spikes.any()
+
+
+def test_planes_are_exported_too(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.ModuleList([
+        block.cuba.Input(PARAMS, weight=2, bias=0),
+        block.cuba.Conv(PARAMS, 1, 4, 3, weight_scale=3),
+        block.cuba.Pool(PARAMS, 2, weight_scale=1.5),
+        block.cuba.Flatten(),
+        block.cuba.Dense(PARAMS, 36, 10, weight_scale=3),
+    ])  # fmt: skip
+    x = torch.rand(4, 1, 8, 8)
+    for mode in (Mode.SAMPLE, Mode.FIT, Mode.ANN, Mode.SNN):
+        y = replicate(x, 1 if mode is Mode.ANN else 16)
+        for layer in net:
+            y = layer(y, mode)
+    netx.save(net, tmp_path / "net.net")
+    simulator = netx.Simulator(tmp_path / "net.net")
+    found = simulator.run(simulator.encode(replicate(x, 16)), align="slayer")
+    np.testing.assert_array_equal(found, y.detach())
+    assert found.any()
 
 
 def test_a_hybrid_averages_over_time_where_spikes_end():
