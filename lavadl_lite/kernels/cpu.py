@@ -14,6 +14,8 @@ import numba
 import numpy as np
 from numba import njit
 
+from . import openmp
+
 __all__ = ["cpu_kernel", "inlined", "run_rows", "step", "threads"]
 
 LANES = 16  # rows that a kernel handles together: the float32 of one cache line
@@ -62,6 +64,7 @@ def _forget_pool() -> None:
     """In a forked child: the parent's threads do not exist here, and its lock may be held forever."""
     global _pool
     _pool = _Pool()
+    openmp.forget()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
@@ -88,6 +91,9 @@ def run_rows(function: Callable[[int, int], Any], rows: int, elements: int) -> N
             function(0, rows)
         return
     cuts = [rows * i // shares // LANES * LANES for i in range(shares)] + [rows]
+    if openmp.usable():
+        openmp.run(function, cuts)
+        return
     executor = _pool.get(shares - 1)
     others = [executor.submit(function, lo, hi) for lo, hi in pairwise(cuts[1:])]
     function(cuts[0], cuts[1])
