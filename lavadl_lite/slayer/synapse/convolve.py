@@ -1,4 +1,4 @@
-"""Convolution by the kernels of :mod:`lavadl_lite.kernels.convolve` where those are faster than torch's own."""
+"""Which convolution runs: our kernels (:mod:`lavadl_lite.kernels.convolve`), one product, or torch's own."""
 
 from __future__ import annotations
 
@@ -67,20 +67,11 @@ class _Convolve(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted: torch has it
-            return *_differentiable(grad, x, weight, ctx.geometry, ctx.needs_input_grad), None
+            moves = ctx.geometry.stride, ctx.geometry.padding, ctx.geometry.dilation
+            return *unfolded.differentiable(grad, x, weight, *moves, needs=ctx.needs_input_grad), None
         g_x = _sums(grad, weight, x.shape, ctx.geometry, True) if ctx.needs_input_grad[0] else None
         g_weight = _weight_gradient(grad, x, weight, ctx.geometry) if ctx.needs_input_grad[1] else None
         return g_x, g_weight, None
-
-
-def _differentiable(
-    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, needs: tuple[bool, ...]
-) -> tuple[Tensor | None, Tensor | None]:
-    stride, padding, dilation = (*geometry.stride, 1), (*geometry.padding, 0), (*geometry.dilation, 1)
-    g_x, g_weight, _ = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, stride, padding, dilation, False, (0, 0, 0), 1, (needs[0], needs[1], False)
-    )  # fmt: skip
-    return g_x, g_weight
 
 
 _convolve = eager_apply(_Convolve)
@@ -113,20 +104,19 @@ def conv3d(
     -------
     Tensor, shape (N, F, H', W', T)
     """
+    # compiled graphs, mixed precision and torch.func have rules of their own for convolutions
+    special = torch.compiler.is_compiling() or transformed() or torch.is_autocast_enabled(x.device.type)
+    plain = groups == 1 and x.dtype == weight.dtype == torch.float32 and kernels.launch.on_cpu(x) and x.numel()
+    if special or not plain:
+        return F.conv3d(x, weight, None, stride, padding, dilation, groups)
     height, width = weight.shape[2:4]
     geometry = kernels.convolve.Geometry(
         tuple(x.shape), len(weight), (height, width), stride[:2], padding[:2], dilation[:2]
     )
     products = len(x) * weight.numel() * math.prod(geometry.plane) * x.shape[-1]
-    fast = (
-        kernels.products.WIDE
-        and x.shape[-1] >= kernels.convolve.LANES
-        and products >= _SMALLEST
-        and weight.numel() <= _LARGEST
-    )
-    plain = groups == 1 and x.dtype == weight.dtype == torch.float32 and kernels.launch.on_cpu(x)
-    # compiled graphs, mixed precision and torch.func have rules of their own for convolutions
-    special = torch.compiler.is_compiling() or transformed() or torch.is_autocast_enabled(x.device.type)
-    if fast and plain and not special:
+    enough = x.shape[-1] >= kernels.convolve.LANES and products >= _SMALLEST
+    if kernels.products.WIDE and enough and weight.numel() <= _LARGEST:
         return direct(x, weight, geometry)
-    return unfolded.conv3d(x, weight, stride, padding, dilation, groups)
+    if dilation[:2] == (1, 1) and unfolded.worth_it(x, weight, stride[:2], geometry.plane):
+        return unfolded.sums(x, weight, stride[:2], padding[:2], geometry.plane)
+    return F.conv3d(x, weight, None, stride, padding, dilation, groups)

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ... import kernels
-from ...kernels.torch_op import eager_apply, transformed
+from ...kernels.torch_op import eager_apply
 
-__all__ = ["conv3d"]
+__all__ = ["differentiable", "sums", "worth_it"]
 
 _SHORTEST = 16  # steps: the copies are of whole cache lines from here on
 _LARGEST = 1 << 21  # numbers in the matrix, which should stay in the cache
@@ -67,7 +67,7 @@ class _Unfolded(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         stride, padding, plane = ctx.moves
         if torch.is_grad_enabled():  # a second derivative is wanted: torch has it
-            return *_differentiable(grad, x, weight, stride, padding, ctx.needs_input_grad), None, None, None
+            return *differentiable(grad, x, weight, stride, padding, (1, 1), ctx.needs_input_grad), None, None, None
         kernel = weight.shape[2], weight.shape[3]
         sums = grad.reshape(len(x), len(weight), -1)
         g_x = g_weight = None
@@ -81,11 +81,13 @@ class _Unfolded(torch.autograd.Function):
         return g_x, g_weight, None, None, None
 
 
-def _differentiable(
-    grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, needs: tuple[bool, ...]
+def differentiable(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, needs: tuple[bool, ...]
 ) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of a convolution by ``x`` and ``weight``, where ``needs`` says so, that have gradients themselves."""
     g_x, g_weight, _ = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, (*stride, 1), (*padding, 0), (1, 1, 1), False, (0, 0, 0), 1, (needs[0], needs[1], False)
+        grad, x, weight, None, (*stride, 1), (*padding, 0), (*dilation, 1), False, (0, 0, 0), 1,
+        (needs[0], needs[1], False),
     )  # fmt: skip
     return g_x, g_weight
 
@@ -93,40 +95,24 @@ def _differentiable(
 _unfolded = eager_apply(_Unfolded)
 
 
-def conv3d(
-    x: Tensor,
-    weight: Tensor,
-    stride: tuple[int, int, int],
-    padding: tuple[int, int, int],
-    dilation: tuple[int, int, int],
-    groups: int,
-) -> Tensor:
-    """``torch.nn.functional.conv3d`` of kernels of one step, each way where it is fast.
+def worth_it(x: Tensor, weight: Tensor, stride: Pair, plane: Pair) -> bool:
+    """Whether :func:`sums` is faster than torch: in strides, for sequences of whole cache lines, in the cache."""
+    numbers = weight[0].numel() * len(x) * plane[0] * plane[1] * x.shape[-1]
+    return stride[1] > 1 and x.shape[-1] >= _SHORTEST and numbers <= _LARGEST
+
+
+def sums(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, plane: Pair) -> Tensor:
+    """Convolution without groups and dilation on the CPU; ``plane`` is the height and width of the sums.
 
     Parameters
     ----------
     x : Tensor, shape (N, C, H, W, T)
-    weight : Tensor, shape (F, C / groups, kh, kw, 1)
-    stride, padding, dilation : tuple of int
-        Height, width and time; 1, 0 and 1 for time.
-    groups : int
+    weight : Tensor, shape (F, C, kh, kw, 1)
+    stride, padding, plane : (int, int)
+        Height and width.
 
     Returns
     -------
     Tensor, shape (N, F, H', W', T)
     """
-    kernel = weight.shape[2:4]
-    plane = tuple((x.shape[2 + a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1))
-    numbers = x.shape[0] * x.shape[1] * kernel.numel() * plane[0] * plane[1] * x.shape[-1]
-    plain = (
-        stride[1] > 1
-        and groups == 1
-        and dilation[:2] == (1, 1)
-        and x.shape[-1] >= _SHORTEST
-        and 0 < numbers <= _LARGEST
-    )
-    # compiled graphs, mixed precision and torch.func have rules of their own for convolutions
-    special = torch.compiler.is_compiling() or transformed() or torch.is_autocast_enabled(x.device.type)
-    if not plain or special or not kernels.launch.on_cpu(x):
-        return F.conv3d(x, weight, None, stride, padding, dilation, groups)
-    return _unfolded(x, weight, stride[:2], padding[:2], plane)
+    return _unfolded(x, weight, stride, padding, plane)

@@ -146,9 +146,8 @@ class _Within(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted
             steps = torch.round(input.detach() / step)
             return grad * ((steps >= lowest) & (steps <= highest)), None, None, None
-        if (
-            input.numel() <= _FEW and lowest % 2 == 0 and highest % 2
-        ):  # halfway outside of them: that of lowest is inside
+        # half a step outside of the range, an even end is what is rounded to, and an odd one is not
+        if input.numel() <= _FEW and lowest % 2 == 0 and highest % 2:
             below = float(np.nextafter(np.float32((lowest - 0.5) * step), np.float32(-np.inf)))
             return torch.ops.aten.hardtanh_backward(grad, input, below, (highest + 0.5) * step), None, None, None
         launch = kernels.launch
