@@ -1,7 +1,8 @@
 """The current-based leaky integrate-and-fire neuron in one pass: current, voltage, threshold, reset, spike.
 
 Forward writes the spikes, and the integer state every 64 steps when a gradient is wanted; backward recomputes a tile
-from the input and runs it in reverse.
+from the input and runs it in reverse.  With ``late``, spikes are written a step after they were sent, and their
+gradient is read there.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .tiles import (
     line,
     next_tile,
     read_rows,
+    read_shared,
     read_some,
     whole_group,
     whole_quads,
@@ -114,32 +116,39 @@ def backward_step(
 
 @inlined
 def _forward_lines(
-    lines, steps, current, voltage, reset_at, kc, kv, scale, th, on, unit, off, zero, x, spikes, ahead, first, T
-):
+    lines, steps, current, voltage, reset_at, before, late, kc, kv, scale, th, on, unit, off, zero, x, spikes, ahead,
+    first, T,
+):  # fmt: skip
     """``steps`` lines of input become spikes; asks for the same lines of the next tile."""
     for t in range(steps):
         prefetch(x, ahead + line(first + t, T), 0)
         prefetch(spikes, ahead + line(first + t, T), 1)
         current, voltage = forward_step(load(lines, t * LANES), current, voltage, kc, kv, scale, reset_at, zero)
         reset_at = th
-        store(lines, t * LANES, spike_value(voltage, th, on, unit, off))
-    return current, voltage, reset_at
+        sent = spike_value(voltage, th, on, unit, off)
+        store(lines, t * LANES, before if late else sent)
+        before = sent
+    return current, voltage, reset_at, before
 
 
 @cpu_kernel
 def _forward_cpu(
-    x, spikes, kept, final_c, final_v, decay_c, decay_v, state_c, state_v, T, rows_all, scale, level, on, unit, lo, hi
-):
-    """``kept``, the final and the initial states are left alone where they are empty."""
+    x, spikes, kept, final_c, final_v, decay_c, decay_v, state_c, state_v, T, rows_all, scale, level, on, unit, late,
+    lo, hi,
+):  # fmt: skip
+    """``kept``, the final and the initial states are left alone where they are empty.
+
+    A decay is given for each row, or once for all of them.
+    """
     lines = stack_array(LINES_SIZE, np.float32)
     ints, floats = stack_array(LANES, np.int32), stack_array(LANES, np.float32)
     zero, off = repeat(np.int32(0)), repeat(np.float32(0))
     th, never, on, unit = repeat(np.int32(level)), repeat(np.int32(NEVER)), repeat(on), repeat(unit)
     for group in range(lo, hi, LANES):
         row, rows = whole_group(group, lo, hi)
-        kc = to_keep(read_rows(decay_c, row, rows, floats))
-        kv = to_keep(read_rows(decay_v, row, rows, floats))
-        current, voltage, reset_at = zero, zero, th
+        kc = to_keep(read_shared(decay_c, row, rows, floats))
+        kv = to_keep(read_shared(decay_v, row, rows, floats))
+        current, voltage, reset_at, before = zero, zero, th, off
         if state_c.size > 0:
             current = to_fixed(read_rows(state_c, row, rows, floats), scale)
             voltage = to_fixed(read_rows(state_v, row, rows, floats), scale)
@@ -154,16 +163,16 @@ def _forward_cpu(
             ahead = next_tile(row, t0 + STEPS, 0, T, hi)
             for i in range(0, whole, QUAD):
                 read_quad(x, row * T + t0 + i, T, lines)
-                current, voltage, reset_at = _forward_lines(
-                    lines, QUAD, current, voltage, reset_at, kc, kv, scale, th, on, unit, off, zero,
+                current, voltage, reset_at, before = _forward_lines(
+                    lines, QUAD, current, voltage, reset_at, before, late, kc, kv, scale, th, on, unit, off, zero,
                     x, spikes, ahead, i, T,
                 )  # fmt: skip
                 write_quad(lines, spikes, row * T + t0 + i, T)
             for i in range(whole, steps, QUAD):
                 n = min(QUAD, steps - i)
                 read_some(lines, x, row, rows, t0 + i, n, T)
-                current, voltage, reset_at = _forward_lines(
-                    lines, n, current, voltage, reset_at, kc, kv, scale, th, on, unit, off, zero,
+                current, voltage, reset_at, before = _forward_lines(
+                    lines, n, current, voltage, reset_at, before, late, kc, kv, scale, th, on, unit, off, zero,
                     x, spikes, ahead, i, T,
                 )  # fmt: skip
                 write_some(lines, spikes, row, rows, t0 + i, n, T)
@@ -190,25 +199,27 @@ def _recompute_lines(
 
 @inlined
 def _reverse_lines(
-    lines, steps, g_v, g_c, d_v, d_c, fv, fc, level, slope, offset, height, graded, kind, c_tile, v_tile, g_x, ahead,
-    first, T,
+    lines, steps, g_v, g_c, d_v, d_c, after, late, fv, fc, level, slope, offset, height, graded, kind, c_tile, v_tile,
+    g_x, ahead, first, T,
 ):  # fmt: skip
     """``steps`` lines of the spikes' gradient become the input's, the last one first."""
     for t in range(steps - 1, -1, -1):
         prefetch(g_x, ahead + line(first + t, T), 1)
         at = (first + t) * LANES
+        now = load(lines, t * LANES)
         g_v, g_c, d_v, d_c = backward_step(
-            load(lines, t * LANES), load(v_tile, at), load(c_tile, at), g_v, g_c, d_v, d_c, fv, fc, level, slope,
+            after if late else now, load(v_tile, at), load(c_tile, at), g_v, g_c, d_v, d_c, fv, fc, level, slope,
             offset, height, graded, kind,
         )  # fmt: skip
+        after = now
         store(lines, t * LANES, g_c)
-    return g_v, g_c, d_v, d_c
+    return g_v, g_c, d_v, d_c, after
 
 
 @cpu_kernel
 def _backward_cpu(
     g_spikes, x, kept, g_x, g_decay_c, g_decay_v, decay_c, decay_v, state_c, state_v, T, rows_all, scale, level,
-    slope, offset, height, graded, kind, lo, hi,
+    slope, offset, height, graded, kind, late, lo, hi,
 ):  # fmt: skip
     """``g_x`` [rows, T], and a row's gradient of each decay: ``-sum(gradient * state that was multiplied) / 4096``."""
     lines = stack_array(LINES_SIZE, np.float32)
@@ -220,10 +231,10 @@ def _backward_cpu(
     tiles = (T + STEPS - 1) // STEPS
     for group in range(lo, hi, LANES):
         row, rows = whole_group(group, lo, hi)
-        kc = to_keep(read_rows(decay_c, row, rows, floats))
-        kv = to_keep(read_rows(decay_v, row, rows, floats))
+        kc = to_keep(read_shared(decay_c, row, rows, floats))
+        kv = to_keep(read_shared(decay_v, row, rows, floats))
         fc, fv = to_float(kc) * _PER_DECAY, to_float(kv) * _PER_DECAY
-        g_v, g_c, sum_v, sum_c = off, off, off, off
+        g_v, g_c, sum_v, sum_c, after = off, off, off, off, off
         for number in range(tiles - 1, -1, -1):
             t0 = number * STEPS
             steps = min(STEPS, T - t0)
@@ -256,15 +267,15 @@ def _backward_cpu(
             for i in range((steps - 1) // QUAD * QUAD, whole - 1, -QUAD):
                 n = min(QUAD, steps - i)
                 read_some(lines, g_spikes, row, rows, t0 + i, n, T)
-                g_v, g_c, d_v, d_c = _reverse_lines(
-                    lines, n, g_v, g_c, d_v, d_c, fv, fc, th_float, slope, offset, height, graded, kind,
+                g_v, g_c, d_v, d_c, after = _reverse_lines(
+                    lines, n, g_v, g_c, d_v, d_c, after, late, fv, fc, th_float, slope, offset, height, graded, kind,
                     c_tile, v_tile, g_x, ahead, i, T,
                 )  # fmt: skip
                 write_some(lines, g_x, row, rows, t0 + i, n, T)
             for i in range(whole - QUAD, -1, -QUAD):
                 read_quad(g_spikes, row * T + t0 + i, T, lines)
-                g_v, g_c, d_v, d_c = _reverse_lines(
-                    lines, QUAD, g_v, g_c, d_v, d_c, fv, fc, th_float, slope, offset, height, graded, kind,
+                g_v, g_c, d_v, d_c, after = _reverse_lines(
+                    lines, QUAD, g_v, g_c, d_v, d_c, after, late, fv, fc, th_float, slope, offset, height, graded, kind,
                     c_tile, v_tile, g_x, ahead, i, T,
                 )  # fmt: skip
                 write_quad(lines, g_x, row * T + t0 + i, T)
@@ -277,8 +288,9 @@ def _backward_cpu(
 
 @cuda_kernel
 def _forward_cuda(
-    x, spikes, kept, final_c, final_v, decay_c, decay_v, state_c, state_v, T, rows_all, scale, level, on, unit, rows
-):
+    x, spikes, kept, final_c, final_v, decay_c, decay_v, state_c, state_v, T, rows_all, scale, level, on, unit, late,
+    rows,
+):  # fmt: skip
     """As the CPU driver, for the 32 rows of this warp."""
     tile = cuda.shared.array(TILE, np.float32)
     ahead = cuda.local.array(WARP, np.float32)
@@ -287,9 +299,10 @@ def _forward_cuda(
     if first >= rows:
         return
     row = min(first + lane, rows - 1)  # past the end: the last row once more, same values written twice
-    kc, kv = int32(to_keep(decay_c[row])), int32(to_keep(decay_v[row]))
+    kc = int32(to_keep(decay_c[min(row, decay_c.size - 1)]))
+    kv = int32(to_keep(decay_v[min(row, decay_v.size - 1)]))
     zero, off, th = np.int32(0), np.float32(0), np.int32(level)
-    current, voltage, reset_at = zero, zero, th
+    current, voltage, reset_at, before = zero, zero, th, off
     if state_c.size > 0:
         current, voltage = to_fixed(state_c[row], scale), to_fixed(state_v[row], scale)
         reset_at = np.int32(NEVER)  # an initial voltage comes after its reset
@@ -309,7 +322,9 @@ def _forward_cuda(
             # int32: in the simulator a step returns Python's integers
             current, voltage = forward_step(tile[i], int32(current), int32(voltage), kc, kv, scale, reset_at, zero)
             reset_at = th
-            tile[i] = spike_value(int32(voltage), th, on, unit, off)
+            sent = np.float32(spike_value(int32(voltage), th, on, unit, off))
+            tile[i] = before if late else sent
+            before = sent
             at += 1
         cuda.syncthreads()
         cuda_tiles.write_tile(tile, spikes, first, rows, t0, T, lane)
@@ -323,7 +338,7 @@ def _forward_cuda(
 @cuda_kernel
 def _backward_cuda(
     g_spikes, x, kept, g_x, g_decay_c, g_decay_v, decay_c, decay_v, state_c, state_v, T, rows_all, scale, level,
-    slope, offset, height, graded, kind, rows,
+    slope, offset, height, graded, kind, late, rows,
 ):  # fmt: skip
     """As the CPU driver, for the 32 rows of this warp."""
     c_tile = cuda.shared.array(TILE, np.float32)
@@ -336,12 +351,13 @@ def _backward_cuda(
     if first >= rows:
         return
     row = min(first + lane, rows - 1)
-    kc, kv = int32(to_keep(decay_c[row])), int32(to_keep(decay_v[row]))
+    kc = int32(to_keep(decay_c[min(row, decay_c.size - 1)]))
+    kv = int32(to_keep(decay_v[min(row, decay_v.size - 1)]))
     fc, fv = to_float(kc) * _PER_DECAY, to_float(kv) * _PER_DECAY
     zero, off, th = np.int32(0), np.float32(0), np.int32(level)
     th_float = np.float32(level)
     per_decay = -_PER_DECAY / scale
-    g_v, g_c, sum_v, sum_c = off, off, off, off
+    g_v, g_c, sum_v, sum_c, after = off, off, off, off, off
     last = (T - 1) // cuda_tiles.STEPS * cuda_tiles.STEPS
     fetch(x_ahead, x, first, rows, last, T, lane)
     fetch(g_ahead, g_spikes, first, rows, last, T, lane)
@@ -372,10 +388,12 @@ def _backward_cuda(
         while at > start:  # reverse
             at -= 1
             i = np.uint64(at)
+            now = g_tile[i]
             g_v, g_c, d_v, d_c = backward_step(
-                g_tile[i], v_tile[i], c_tile[i], np.float32(g_v), np.float32(g_c), np.float32(d_v), np.float32(d_c),
-                fv, fc, th_float, slope, offset, height, graded, kind,
+                after if late else now, v_tile[i], c_tile[i], np.float32(g_v), np.float32(g_c), np.float32(d_v),
+                np.float32(d_c), fv, fc, th_float, slope, offset, height, graded, kind,
             )  # fmt: skip
+            after = now
             g_tile[i] = g_c
         if t0 == 0 and state_c.size > 0:
             d_v, d_c = multiply_add(g_v, first_v, d_v), multiply_add(g_c, first_c, d_c)

@@ -19,7 +19,7 @@ from .cpu import as_argument, run_rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Kernel", "alike", "empty", "expand_rows", "floating", "on_cpu", "power_of_two", "ready"]
+__all__ = ["Kernel", "alike", "empty", "expand_rows", "floating", "on_cpu", "power_of_two", "ready", "shared_rows"]
 
 
 class Kernel:
@@ -152,3 +152,10 @@ def expand_rows(parameter: Tensor, shape: tuple[int, ...], name: str, dtype: str
         return parameter.reshape(-1, *[1] * (len(shape) - 2)).expand(shape)
     spatial = "".join(f" or {s}" for s in dict.fromkeys((shape[1:2], shape[1:])) if s)
     raise ShapeError(f"expected {name} of shape (1,){spatial} for an input {(*shape, 'T')}, got {given}")
+
+
+def shared_rows(parameter: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+    """:func:`expand_rows` for a kernel that takes one value for all rows as it is: that one when it has no gradient."""
+    torch = sys.modules["torch"]
+    one = isinstance(parameter, torch.Tensor) and parameter.numel() == 1 and parameter.dtype == torch.float32
+    return parameter if one and not parameter.requires_grad else expand_rows(parameter, shape, name)

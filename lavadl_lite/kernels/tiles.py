@@ -8,7 +8,7 @@ last group of rows overlaps the one before it instead of being cut.
 from __future__ import annotations
 
 from .cpu import LANES, step
-from .vec import QUAD, load, store
+from .vec import QUAD, load, repeat, store
 
 __all__ = [
     "LANES",
@@ -20,6 +20,7 @@ __all__ = [
     "next_tile",
     "read_pair",
     "read_rows",
+    "read_shared",
     "read_some",
     "whole_group",
     "whole_quads",
@@ -57,6 +58,14 @@ def read_rows(values, first, rows, buffer):
     for k in range(rows):
         buffer[k] = values[first + k]
     return load(buffer, 0)
+
+
+@step
+def read_shared(values, first, rows, buffer):
+    """:func:`read_rows` of values for each row, or the one value that all rows have."""
+    if values.size == 1:
+        return repeat(values[0])
+    return read_rows(values, first, rows, buffer)
 
 
 @step

@@ -10,7 +10,8 @@ from tests.cudasim.simulator import F32, assert_close, decays, drive, run_cpu, s
 SCALE = 64
 LEVEL = SCALE + 1  # a threshold of 1
 
-# rows and steps at, below and above the 32 of a tile; graded spikes or not, initial states or not, extreme input or not
+# rows and steps at, below and above the 32 of a tile; graded spikes, initial states, extreme input, or none of them.
+# Every third one is late, every second one has the same decays for all rows.
 CASES = [
     (1, 1, False, False, False),
     (1, 33, True, True, False),
@@ -34,17 +35,18 @@ def launch(run, rows, T, graded, initial, extremes):
     g_spikes = rng.normal(0, 1, (rows, T)).astype(F32)
     # above the level too: an initial voltage comes after its reset
     states = [rng.normal(0, 2, rows).astype(F32) if initial else np.zeros(0, F32) for _ in range(2)]
-    parameters = decays(rng, rows), decays(rng, rows), *states
+    late, of = (rows + T) % 3 == 0, 1 if T % 2 else rows
+    parameters = decays(rng, of), decays(rng, of), *states
     kept = np.zeros(cuba.checkpoints(rows, T, "cuda" if run is simulate else "cpu"), np.int32)
     spikes, finals = unwritten(rows, T), [unwritten(rows) for _ in range(2)]
     on, unit = (0.0, 1 / SCALE) if graded else (1.0, 0.0)
-    run(cuba.forward, x, spikes, kept, *finals, *parameters, T, rows, float(SCALE), LEVEL, on, unit, rows=rows)
+    run(cuba.forward, x, spikes, kept, *finals, *parameters, T, rows, float(SCALE), LEVEL, on, unit, late, rows=rows)
 
     g_x, g_decays = unwritten(rows, T), [unwritten(rows) for _ in range(2)]
     tau, slope = 1.0, float(np.log2(np.e)) / SCALE
     run(
         cuba.backward, g_spikes, x, kept, g_x, *g_decays, *parameters, T, rows, float(SCALE), LEVEL,
-        slope, (1 - 0.01) * slope, 0.1 if graded else 0.1 / (2 * tau), graded, (rows + T) % 4, rows=rows,
+        slope, (1 - 0.01) * slope, 0.1 if graded else 0.1 / (2 * tau), graded, (rows + T) % 4, late, rows=rows,
     )  # fmt: skip
     return spikes, kept, finals, g_x, g_decays
 
@@ -78,5 +80,5 @@ def test_absent_outputs_are_left_alone():
     x, spikes, nothing = np.ones((2, 40), F32), unwritten(2, 40), np.zeros(0, F32)
     decay = np.full(2, 100, F32)
     arguments = np.zeros(0, np.int32), nothing, nothing, decay, decay, nothing, nothing, 40, 2, 64.0, LEVEL, 1.0, 0.0
-    simulate(cuba.forward, x, spikes, *arguments, rows=2)
+    simulate(cuba.forward, x, spikes, *arguments, False, rows=2)
     assert np.isfinite(spikes).all()

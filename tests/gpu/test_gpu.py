@@ -344,11 +344,12 @@ def test_fraction_of_copy_bandwidth(shape, capsys, record_property):
 
     def forward(kept):
         i = next(turn)
-        kernels.cuba.forward(xs[i], ys[i], kept, nothing, nothing, *parameters, 1.0, 0.0, **work)
+        kernels.cuba.forward(xs[i], ys[i], kept, nothing, nothing, *parameters, 1.0, 0.0, True, **work)
 
     def backward():
         i = next(turn)
-        kernels.cuba.backward(gs[i], xs[i], kept, ys[i], g_rows, g_rows, *parameters, 1e-3, 1e-5, 0.5, False, 0, **work)
+        numbers = 1e-3, 1e-5, 0.5, False, 0, True
+        kernels.cuba.backward(gs[i], xs[i], kept, ys[i], g_rows, g_rows, *parameters, *numbers, **work)
 
     copying, _ = microseconds(copy)
     per_copy = 8 * size / copying

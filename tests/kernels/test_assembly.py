@@ -52,8 +52,8 @@ def run_both():
     kept = np.empty(cuba.checkpoints(ROWS, T), np.int32)
     parameters = (*decays, nothing, nothing, T, ROWS, float(SCALE), LEVEL)
     size = {"rows": ROWS, "elements": x.size}
-    cuba.forward(x, spikes, kept, nothing, nothing, *parameters, 1.0, 0.0, **size)
-    cuba.backward(g_spikes, x, kept, g_x, *g_decays, *parameters, 0.02, 0.01, 0.5, False, 0, **size)
+    cuba.forward(x, spikes, kept, nothing, nothing, *parameters, 1.0, 0.0, False, **size)
+    cuba.backward(g_spikes, x, kept, g_x, *g_decays, *parameters, 0.02, 0.01, 0.5, False, 0, False, **size)
     return spikes, g_x, g_decays
 
 

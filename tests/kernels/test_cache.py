@@ -98,8 +98,8 @@ def calls(T, sampling_time, offset, scale, level, ones, rows):
     shift.backward(x, x, g_x, g_rows, decay, sampling_time, offset, T, **size)
     leaky.forward(x, y, decay, nothing, T, scale, level, **size)
     leaky.backward(x, y, g_x, g_rows, nothing, decay, nothing, T, scale, level, **size)
-    cuba.forward(x, y, kept, nothing, nothing, decay, decay, nothing, nothing, T, rows, scale, level, 1.0, 0.0, **size)
     states = decay, decay, nothing, nothing
+    cuba.forward(x, y, kept, nothing, nothing, *states, T, rows, scale, level, 1.0, 0.0, False, **size)
     cuba.backward(
         x,
         x,
@@ -117,6 +117,7 @@ def calls(T, sampling_time, offset, scale, level, ones, rows):
         0.1,
         np.bool_(False),
         0,
+        False,
         **size,
     )
 

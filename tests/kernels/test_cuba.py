@@ -15,7 +15,7 @@ NEVER = 2**31 - 1
 NONE, NO_INTS = np.zeros(0, np.float32), np.zeros(0, np.int32)
 
 
-def forward(x, decays, states, scale, level, graded=False, keep=True, elements=None):
+def forward(x, decays, states, scale, level, graded=False, late=False, keep=True, elements=None):
     """Spikes, what is kept for backward, and the final states, which only exist beside initial ones."""
     rows, T = x.shape
     spikes = np.full_like(x, np.nan)
@@ -23,20 +23,20 @@ def forward(x, decays, states, scale, level, graded=False, keep=True, elements=N
     final = [np.full(rows if states[0].size else 0, np.nan, np.float32) for _ in range(2)]
     on, unit = (0.0, 1 / scale) if graded else (1.0, 0.0)
     cuba.forward(
-        x, spikes, kept, *final, *decays, *states, T, rows, float(scale), level, on, unit,
+        x, spikes, kept, *final, *decays, *states, T, rows, float(scale), level, on, unit, late,
         rows=rows, elements=x.size if elements is None else elements,
     )  # fmt: skip
     return spikes, kept, *final
 
 
-def backward(g, x, kept, decays, states, scale, level, tau=1.0, height=1.0, graded=False, elements=None):
+def backward(g, x, kept, decays, states, scale, level, tau=1.0, height=1.0, graded=False, late=False, elements=None):
     """Gradients by the input and each row's decays; ``tau`` in units of 1.0, the surrogate centred below the level."""
     rows, T = x.shape
     g_x, g_c, g_v = np.full_like(x, np.nan), np.full(rows, np.nan, np.float32), np.full(rows, np.nan, np.float32)
     slope = math.log2(math.e) / (tau * scale)
     cuba.backward(
         g, x, kept, g_x, g_c, g_v, *decays, *states, T, rows, float(scale), level, slope, 0.99 * slope, height, graded,
-        0, rows=rows, elements=x.size if elements is None else elements,
+        0, late, rows=rows, elements=x.size if elements is None else elements,
     )  # fmt: skip
     return g_x, g_c, g_v
 
@@ -45,7 +45,8 @@ def backward(g, x, kept, decays, states, scale, level, tau=1.0, height=1.0, grad
 def cases(draw, inputs=strategies.inputs):
     rows, T, scale = draw(strategies.row_counts()), draw(strategies.times()), draw(strategies.scales())
     x = draw(inputs((rows, T), scale))
-    decays = draw(strategies.decays((rows,))), draw(strategies.decays((rows,)))
+    of = draw(st.sampled_from([(rows,), (1,)]))  # one for each row, or one for all of them
+    decays = draw(strategies.decays(of)), draw(strategies.decays(of))
     states = NONE, NONE
     if rows and draw(st.booleans()):
         states = draw(strategies.inputs((rows,), scale)), draw(strategies.inputs((rows,), scale))
@@ -58,14 +59,17 @@ def truth_of(case):
 
 
 @settings(max_examples=strategies.examples(400))
-@given(cases(), st.booleans())
-def test_spikes_and_states_equal_the_integers(case, graded):
+@given(cases(), st.booleans(), st.booleans())
+def test_spikes_and_states_equal_the_integers(case, graded, late):
     """Spikes; what backward starts from, the states before every 64th step; the last states, after their reset."""
     x, _, states, scale, level = case
     current, voltage = truth_of(case)
     fired = voltage >= level
-    spikes, kept, *final = forward(*case, graded=graded)
-    np.testing.assert_array_equal(spikes * np.float64(scale if graded else 1), fired * voltage if graded else fired)
+    spikes, kept, *final = forward(*case, graded=graded, late=late)
+    sent = fired * voltage if graded else fired
+    if late:
+        sent = np.pad(sent, ((0, 0), (1, 0)))[:, : x.shape[1]]
+    np.testing.assert_array_equal(spikes * np.float64(scale if graded else 1), sent)
     before = [s[:, t - 1] for t in range(64, x.shape[1], 64) for s in (current, voltage)]
     np.testing.assert_array_equal(kept, np.concatenate(before) if before else NO_INTS)
     if states[0].size:
@@ -99,15 +103,16 @@ def test_chunks_equal_the_whole(case, graded, data):
     np.testing.assert_array_equal(states, end)
 
 
-@pytest.mark.parametrize("threads", [2, 3, 4])
-def test_every_number_of_threads_gives_the_same_bits(monkeypatch, threads):
+@pytest.mark.parametrize(("threads", "late"), [(2, False), (3, True), (4, False)])
+def test_every_number_of_threads_gives_the_same_bits(monkeypatch, threads, late):
     rng = np.random.default_rng(0)
     x, g = rng.normal(size=(2, 111, 150)).astype(np.float32)
     decays, states = rng.integers(0, 4097, (2, 111)).astype(np.float32), rng.normal(size=(2, 111)).astype(np.float32)
 
     def everything(elements):
-        spikes, kept, *final = forward(x, decays, states, 4096, 4097, elements=elements)
-        return spikes, kept, *final, *backward(g, x, kept, decays, states, 4096, 4097, elements=elements)
+        how = {"late": late, "elements": elements}
+        spikes, kept, *final = forward(x, decays, states, 4096, 4097, **how)
+        return spikes, kept, *final, *backward(g, x, kept, decays, states, 4096, 4097, **how)
 
     alone = everything(1)
     monkeypatch.setattr(cpu, "threads", lambda: threads)
@@ -160,6 +165,20 @@ def test_an_initial_voltage_at_the_level_is_not_reset_again():
 
 
 # --------------------------------------------------------------------------------------------------------- gradients
+@pytest.mark.parametrize("T", [0, 1, 2, 63, 64, 65, 130])
+@pytest.mark.parametrize("rows", [1, 16, 21])
+def test_the_gradient_of_late_spikes_is_that_of_spikes_a_step_before(rows, T):
+    rng = np.random.default_rng(T)
+    x, g = rng.normal(size=(2, rows, T)).astype(np.float32)
+    decays = rng.integers(300, 2000, (2, rows)).astype(np.float32)
+    before = np.ascontiguousarray(np.pad(g, ((0, 0), (0, 1)))[:, 1 : T + 1])
+    _, kept, *_ = forward(x, decays, (NONE, NONE), 4096, 4097)
+    ours = backward(g, x, kept, decays, (NONE, NONE), 4096, 4097, late=True)
+    truth = backward(before, x, kept, decays, (NONE, NONE), 4096, 4097)
+    for a, b in zip(ours, truth, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def voltages(decay_c, decay_v, state_c, state_v, x, removed):
     """The recurrence in real numbers; a reset takes away ``removed`` after each step, whatever the decays."""
     current, left, voltage = np.array(state_c, np.float64), np.array(state_v, np.float64), np.zeros(x.shape)

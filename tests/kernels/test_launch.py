@@ -124,6 +124,16 @@ def test_channels_are_never_taken_for_columns(torch):
     np.testing.assert_array_equal(rows[0], np.arange(3.0)[:, None, None] + np.zeros((3, 3, 3)))
 
 
+def test_one_value_without_a_gradient_stays_one(torch):
+    for value in (torch.ones(1), torch.ones(()), torch.ones(3), torch.ones(1, requires_grad=True)):
+        rows = launch.shared_rows(value, (2, 3), "decay")
+        assert rows.shape == (value.shape if value.numel() == 1 and not value.requires_grad else (2, 3))
+        assert bool((rows == 1).all())
+    assert launch.shared_rows(torch.ones(1, dtype=torch.float64), (2, 3), "decay").dtype == torch.float32
+    with pytest.raises(ParameterError, match="expected decay to be a tensor of real numbers, got float"):
+        launch.shared_rows(1.0, (2, 3), "decay")
+
+
 @pytest.mark.parametrize("given_as", [(2,), (5,), (4, 3), (3, 1), (1, 3), (2, 3, 4), (0,)])
 def test_other_shapes_are_refused(torch, given_as):
     with pytest.raises(ShapeError) as caught:

@@ -46,8 +46,8 @@ KERNELS = {
     "adaptive threshold": (adaptive_threshold.forward, "fffffffffnsnnn", 128, 2 * TILE),
     "alif forward": (alif.forward, "ffifffnnsnnssn", 168, TILE),  # twice the states: room for 12 warps
     "alif backward": (alif.backward, "ffiffffnnsnnssbnn", 128, 3 * TILE),
-    "cuba forward": (cuba.forward, "ffiffffffnnsnssn", 128, TILE),
-    "cuba backward": (cuba.backward, "ffifffffffnnsnsssbnn", 128, 3 * TILE),
+    "cuba forward": (cuba.forward, "ffiffffffnnsnssbn", 128, TILE),
+    "cuba backward": (cuba.backward, "ffifffffffnnsnsssbnbn", 128, 3 * TILE),
     "delta forward": (delta.forward, "fffffnnsbbn", 136, TILE),  # room for 15 warps
     "delta backward": (delta.backward, "ffffffnnsbbssn", 128, 2 * TILE),
     "events marked": (events.mark, "flllddnnnnnn", 96, 0),

@@ -99,7 +99,8 @@ def forward_inputs(name, shape, grad):
         numbers = 4096, 5000, 1.0, 0.1, 1.2
         for states in ((NONE, NONE), (values(*rows, grad=False), values(*rows, grad=False))):
             final = states[0] is not NONE
-            yield x, decays(*rows, grad=grad), decays(*rows, grad=grad), *states, *numbers, final, 0, grad, final
+            yield x, decays(*rows, grad=grad), decays(*rows, grad=grad), *states, *numbers, final, 0, final, grad, final
+        yield x, decays(1, grad=False), decays(1, grad=False), *states, *numbers, True, 0, True, grad, final
 
 
 def backward_inputs(name, shape):
@@ -155,8 +156,8 @@ def backward_inputs(name, shape):
             yield grad, x, *kept, bias, decay + 1, *states, 64, 0.0, 6.0, 0.0, cumulative, False, 0.7, 1.5, cumulative
     else:
         kept = torch.zeros(kernel.checkpoints(state.numel(), shape[-1]), dtype=torch.int32)
-        for states in ((NONE, NONE), (state, state)):
-            yield grad, x, kept, decay, decay, *states, 4096, 5000, 1.0, 0.1, 1.2, False, 0
+        for states, late in (((NONE, NONE), False), ((state, state), True)):
+            yield grad, x, kept, decay, decay, *states, 4096, 5000, 1.0, 0.1, 1.2, False, 0, late
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

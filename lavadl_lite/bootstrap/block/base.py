@@ -78,7 +78,7 @@ class AbstractBlock(base.AbstractBlock):
         if mode is Mode.SAMPLE and self.f is not None:
             return self._sampled(input, self.f)
         if mode in (Mode.SNN, Mode.SAMPLE):
-            return self._counted(self._sent(self._answer(self._drive(input))))
+            return self._counted(self._reply(self._drive(input)))
         rates = self._rates(input if input.shape[-1] == 1 else input.mean(-1, keepdim=True))
         return (rates, rates.mean() if self.sends else None) if self.count_log else rates
 
@@ -87,7 +87,7 @@ class AbstractBlock(base.AbstractBlock):
         drop, self.neuron.drop = self.neuron.drop, None
         try:
             drive = self._drive(input)
-            sent = self._sent(self._answer(drive))
+            sent = self._reply(drive)
         finally:
             self.neuron.drop = drop
         with torch.no_grad():

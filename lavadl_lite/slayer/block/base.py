@@ -106,6 +106,12 @@ class AbstractBlock(torch.nn.Module):
         """What the neurons make of it, before its delays."""
         return self.neuron(drive)
 
+    def _reply(self, drive: Any) -> Tensor:
+        """The answer as the next layer sees it."""
+        if self.delay_shift and self.delay is None and self.neuron.sends_late:
+            return self.neuron(drive, late=True)
+        return self._sent(self._answer(drive))
+
     def _sent(self, spikes: Tensor) -> Tensor:
         """``spikes`` as the next layer sees them, delayed by one step and by the axon."""
         longest = int(self.delay_shift) + (MAX_DELAY if self.delay is not None else 0)

@@ -134,7 +134,7 @@ class AbstractDense(_AbstractFull):
         )  # fmt: skip
 
     def forward(self, input: Tensor) -> Output:
-        return self._counted(self._sent(self._answer(self._drive(input))))
+        return self._counted(self._reply(self._drive(input)))
 
     def states(self, input: Tensor) -> dict[str, Tensor]:
         return self._traced(self._drive(input))

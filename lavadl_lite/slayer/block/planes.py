@@ -36,7 +36,7 @@ class _AbstractPlane(AbstractBlock):
         return shape
 
     def forward(self, input: Tensor) -> Output:
-        return self._counted(self._sent(self._answer(self._drive(input))))
+        return self._counted(self._reply(self._drive(input)))
 
     def states(self, input: Tensor) -> dict[str, Tensor]:
         return self._traced(self._drive(input))

@@ -87,7 +87,7 @@ class AbstractInput(AbstractBlock):
                 sizes = ", ".join(map(str, self.input_shape or ()))
                 raise ShapeError(f"expected an input (N, {sizes}, T), got shape {tuple(input.shape)}")
             return self._counted(input)
-        sent = self._sent(self._answer(self._drive(input)))
+        sent = self._reply(self._drive(input))
         return self._counted(sent.to(input.dtype) if input.is_floating_point() else sent)
 
     def _drive(self, input: Tensor) -> Tensor:

@@ -82,6 +82,7 @@ class AbstractNeuron(torch.nn.Module):
     surrogate: ClassVar[Surrogate]
     complex: ClassVar[bool]
     step_delay: ClassVar[bool] = True  # whether blocks delay its output by a step unless told otherwise
+    sends_late: bool = False  # whether forward takes ``late``, and so saves the pass that delays by a step
     fields: ClassVar[tuple[tuple[str, str], ...]] = ()  # of the exchange format, and the attributes that hold them
 
     def __init__(

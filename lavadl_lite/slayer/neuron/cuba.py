@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...errors import ParameterError
 from ..spike import Spike
 from ..spike.surrogate import Shape
 from ..utils.quantize import quantize
@@ -212,25 +213,41 @@ class Neuron(AbstractIntegrator):
         current, _, voltage = self._integrated(x, spiking=True)
         return self.spike(voltage), (current[..., -1], voltage[..., -1])
 
-    def forward(self, input: Tensor) -> Tensor:
+    @property
+    def sends_late(self) -> bool:  # type: ignore[override]
+        """Whether :meth:`forward` can delay its spikes by itself: in one pass, without memory, watched by nobody."""
+        if self.norm is not None or self.drop is not None or self.persistent_state or callable(self.surrogate_shape):
+            return False
+        return type(self).forward is Neuron.forward and not (self._forward_hooks or self._forward_pre_hooks)
+
+    def forward(self, input: Tensor, late: bool = False) -> Tensor:
         """Spikes of a dendrite current.
 
         Parameters
         ----------
         input : Tensor, shape (N, C, ..., T)
+        late : bool
+            Return the spikes a step later than they are sent, which saves the pass of a step delay.
 
         Returns
         -------
         Tensor, shape of ``input``
             0 and 1, or voltages where spikes are graded.
+
+        Raises
+        ------
+        ParameterError
+            With ``late``, where :attr:`sends_late` is not true.
         """
+        if late and not self.sends_late:
+            raise ParameterError("expected late of neurons without norm, dropout, state and hooks, got others")
         x = self._ready(input)
         if self.norm is not None or callable(self.surrogate_shape):
             return self.spike(self._integrated(x, spiking=True)[2]).to(input.dtype)
         current, voltage = (self.current_state, self.voltage_state) if self.persistent_state else (None, None)
         spikes, *final = cuba.spikes(
             x, quantize(self.current_decay), quantize(self.voltage_decay), self.s_scale, self._threshold,
-            self._tau, self._rho, self.graded_spike, current, voltage, self.surrogate_shape,
+            self._tau, self._rho, self.graded_spike, current, voltage, self.surrogate_shape, late,
         )  # fmt: skip
         if self.persistent_state and x.shape[-1]:
             self.current_state, self.voltage_state = final

@@ -96,11 +96,12 @@ class Dense(AbstractLayer):
         weight = self.effective_weight(mask)
         x = x.to(weight.dtype)
         if self.kernel_size == (1, 1, 1):
-            y = product(weight.flatten(1), x.flatten(2)).reshape(input.shape[0], self.out_channels, *input.shape[2:])
+            y = product(weight, x.flatten(2))
+            y = y if input.dim() == 3 else y.reshape(input.shape[0], self.out_channels, *input.shape[2:])
         elif input.dim() == 3:
             raise ShapeError(f"expected an input (N, C, H, W, T) for a kernel over a plane, got {tuple(input.shape)}")
         elif input.shape[2:4] == self.kernel_size[:2]:
-            y = product(weight.flatten(1), x.flatten(1, 3))[:, :, None, None]
+            y = product(weight, x.flatten(1, 3))[:, :, None, None]
         else:
             y = torch.nn.functional.conv3d(x, weight)
         return y.to(input.dtype)

@@ -13,13 +13,16 @@ _FEW = 1 << 19  # numbers in the products of all samples: up to this they are ma
 
 
 class _Product(torch.autograd.Function):
-    """``weight @ input`` for every sample; the weight's gradient is summed while it is made."""
+    """``weight @ input`` for every sample; the weight's gradient is summed while it is made.
+
+    The weight becomes a matrix in here: as a step of its own, that would cost a small layer more than its product.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(weight: Tensor, input: Tensor) -> Tensor:
-        return _each(weight, input)
+        return _each(weight.flatten(1), input)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -28,8 +31,8 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         weight, input = ctx.saved_tensors
-        g_weight = _summed(grad, input) if ctx.needs_input_grad[0] else None
-        return g_weight, _each(weight.t(), grad) if ctx.needs_input_grad[1] else None
+        g_weight = _summed(grad, input).view(weight.shape) if ctx.needs_input_grad[0] else None
+        return g_weight, _each(weight.flatten(1).t(), grad) if ctx.needs_input_grad[1] else None
 
 
 def _each(weight: Tensor, input: Tensor) -> Tensor:
@@ -59,7 +62,7 @@ def product(weight: Tensor, input: Tensor) -> Tensor:
 
     Parameters
     ----------
-    weight : Tensor, shape (out, in)
+    weight : Tensor, shape (out, ...) of out x in numbers
     input : Tensor, shape (N, in, T)
 
     Returns
@@ -68,5 +71,5 @@ def product(weight: Tensor, input: Tensor) -> Tensor:
     """
     # compiled graphs and mixed precision have rules of their own for products
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(input.device.type):
-        return _each(weight, input)
+        return _each(weight.flatten(1), input)
     return _product(weight, input)

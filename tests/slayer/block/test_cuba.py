@@ -143,6 +143,16 @@ def test_a_hook_is_applied_instead_of_the_quantiser():
     torch.testing.assert_close(block(x), torch.einsum("oi,nit->not", block.synapse.weight.sign()[..., 0, 0, 0], x))
 
 
+def test_who_watches_the_neurons_sees_their_spikes_before_the_step_delay():
+    block = cuba.Dense(PARAMS, 6, 5, weight_scale=4)
+    x = torch.rand(2, 6, 40).round()
+    sent, seen = block(x), []
+    block.neuron.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    assert torch.equal(block(x), sent)
+    assert torch.equal(seen[0][..., :-1], sent[..., 1:])
+    assert sent.any()
+
+
 @pytest.mark.parametrize("norm", [MeanOnlyBatchNorm, WgtScaleBatchNorm])
 def test_a_norm_stands_between_the_integrators(norm):
     """The current less the quantised mean, over a power of two, is what the voltage integrates."""

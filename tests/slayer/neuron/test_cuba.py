@@ -6,6 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lavadl_lite.errors import ParameterError
+from lavadl_lite.slayer.axon import delay
 from lavadl_lite.slayer.neuron import Dropout
 from lavadl_lite.slayer.neuron.cuba import Neuron, neuron_params
 from lavadl_lite.slayer.neuron.norm import MeanOnlyBatchNorm
@@ -155,6 +157,32 @@ def test_any_true_value_is_true(flag):
     assert layer.persistent_state is layer.requires_grad is layer.graded_spike is layer.shared_param is True
     assert layer(GOLDEN).max() > 1
     assert layer.current_state.item() != 0
+
+
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("trained", [False, True])
+def test_late_spikes_and_their_gradients_are_those_of_a_step_delay(graded, trained):
+    layer = Neuron(1, 0.25, 0.1, graded_spike=graded, requires_grad=trained)
+    assert layer.sends_late
+    x = (torch.randn(2, 5, 70) + 0.3).requires_grad_()
+    weight = torch.rand(2, 5, 70)
+    found = []
+    for spikes in (layer(x, late=True), delay(layer(x), 1)):
+        learnt = [p for p in (x, *layer.parameters()) if p.requires_grad]
+        found.append((spikes, *torch.autograd.grad((spikes * weight).sum(), learnt)))
+    assert len(found[0]) == 4 if trained else 2
+    assert 0 < (found[0][0] != 0).sum() < x.numel()
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize(
+    "other", [{"norm": Nothing}, {"dropout": Dropout(0.5)}, {"persistent_state": True}, {"surrogate": torch.exp}]
+)
+def test_late_is_refused_where_more_than_a_pass_is_to_be_delayed(other):
+    layer = Neuron(1, 0.25, 0.1, **other)
+    assert not layer.sends_late
+    with pytest.raises(ParameterError, match="expected late of neurons without norm, dropout, state and hooks"):
+        layer(GOLDEN, late=True)
 
 
 # ------------------------------------------------------------------------------------------------------------- state

@@ -28,6 +28,7 @@ def _forward(
     centre: float,
     graded: bool,
     kind: int,
+    late: bool,
     keep: bool,
     final: bool,
 ) -> _Four:
@@ -39,14 +40,14 @@ def _forward(
     on, unit = (0.0, 1 / scale) if graded else (1.0, 0.0)
     parameters = [launch.ready(p) for p in (decay_c, decay_v, state_c, state_v)]
     kernels.cuba.forward(
-        x, out, kept, final_c, final_v, *parameters, T, rows, float(scale), level, on, unit,
+        x, out, kept, final_c, final_v, *parameters, T, rows, float(scale), level, on, unit, late,
         rows=rows, elements=x.numel(),
     )  # fmt: skip
     return out, kept, final_c, final_v
 
 
 def _fake_forward(
-    x, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded, kind, keep, final
+    x, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded, kind, late, keep, final
 ):  # fmt: skip
     T, rows = x.shape[-1], math.prod(x.shape[:-1])
     kept = x.new_empty(kernels.cuba.checkpoints(rows, T, x.device.type) if keep else 0, dtype=torch.int32)
@@ -69,6 +70,7 @@ def _backward(
     centre: float,
     graded: bool,
     kind: int,
+    late: bool,
 ) -> _Three:
     launch = kernels.launch
     x, grad, T, rows = launch.ready(x), launch.ready(grad), x.shape[-1], math.prod(x.shape[:-1])
@@ -78,12 +80,14 @@ def _backward(
     parameters = [launch.ready(p) for p in (decay_c, decay_v, state_c, state_v)]
     kernels.cuba.backward(
         grad, x, kept, g_x, g_c, g_v, *parameters, T, rows, float(scale), level, slope, offset, height, graded, kind,
-        rows=rows, elements=x.numel(),
+        late, rows=rows, elements=x.numel(),
     )  # fmt: skip
     return g_x, g_c, g_v
 
 
-def _fake_backward(grad, x, kept, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded, kind):
+def _fake_backward(
+    grad, x, kept, decay_c, decay_v, state_c, state_v, scale, level, tau, height, centre, graded, kind, late
+):  # fmt: skip
     return x.new_empty(x.shape), x.new_empty(x.shape[:-1]), x.new_empty(x.shape[:-1])
 
 
@@ -102,7 +106,7 @@ def _arguments_of_backward(ctx, grad, *_):
 
 
 _cuba = torch_op(
-    "cuba", _forward, _fake_forward, _backward, _fake_backward, _setup_context, _arguments_of_backward, inputs=14
+    "cuba", _forward, _fake_forward, _backward, _fake_backward, _setup_context, _arguments_of_backward, inputs=15
 )  # fmt: skip
 
 
@@ -118,6 +122,7 @@ def spikes(
     current_state: Tensor | None = None,
     voltage_state: Tensor | None = None,
     surrogate: str = "exponential",
+    late: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Spikes of current-based leaky integrate-and-fire neurons, all time steps at once.
 
@@ -149,6 +154,8 @@ def spikes(
     surrogate : str
         Shape of the surrogate: the exponential above, or ``"fast_sigmoid"``, ``"arctan"`` or ``"triangle"``, see
         :func:`~lavadl_lite.slayer.spike.surrogate.bell`.
+    late : bool
+        Return the spikes a step later than they are sent: none in the first step, and those of the last are lost.
 
     Returns
     -------
@@ -174,8 +181,8 @@ def spikes(
     if threshold != threshold or not tau_rho > 0:  # noqa: PLR0124 - math.isnan would break a graph
         raise ParameterError(f"expected threshold a number and tau_rho above 0, got {threshold} and {tau_rho}")
     shape = x.shape[:-1]
-    decay_c = launch.expand_rows(current_decay, shape, "current_decay")
-    decay_v = launch.expand_rows(voltage_decay, shape, "voltage_decay")
+    decay_c = launch.shared_rows(current_decay, shape, "current_decay")
+    decay_v = launch.shared_rows(voltage_decay, shape, "voltage_decay")
     persistent = current_state is not None or voltage_state is not None
     if persistent:
         zero = x.new_zeros(1)
@@ -189,6 +196,6 @@ def spikes(
     height = scale_rho if graded_spike else scale_rho / (2 * tau_rho)
     out, _, final_c, final_v = _cuba(
         x, decay_c, decay_v, state_c, state_v, scale, level, tau_rho, height, threshold + 0.01 / scale, graded_spike,
-        kernels.kinds.kind_of(surrogate), keep, persistent,
+        kernels.kinds.kind_of(surrogate), late, keep, persistent,
     )  # fmt: skip
     return out.to(input.dtype), final_c, final_v
