@@ -45,6 +45,8 @@ class _AbstractFeedback(AbstractBlock):
         first = sums[0] if self.neuron.complex else sums
         if previous is not None and previous.shape != first.shape[:-1]:
             previous = None
+        if self.delay_shift and self.delay is None and not self.neuron.persistent_state:
+            return self._counted(recurrent.spikes(self.neuron, sums, feedback, late=True))
         spikes = recurrent.spikes(self.neuron, sums, feedback, previous)
         if self.neuron.persistent_state and spikes.shape[-1]:
             self.last_spike = spikes.detach()[..., -1].float().clone()

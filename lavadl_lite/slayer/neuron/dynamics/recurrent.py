@@ -187,7 +187,7 @@ def _bells(neuron: Any, phase: bool) -> tuple[float, float, float, float, int]:
     return slope, offset, *heights, kind
 
 
-def _fused(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous: Tensor) -> Tensor:
+def _fused(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous: Tensor, late: bool) -> Tensor:
     N, C, T = inputs[0].shape
     neuron._ready_pair(inputs) if neuron.complex else neuron._ready(inputs[0])  # noqa: SLF001 - its own layer
     x = _filled(torch.stack([part.transpose(1, 2) for part in inputs]))
@@ -209,7 +209,8 @@ def _fused(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous: T
     if persistent and T:
         for state, value in zip(neuron.states, final, strict=True):
             setattr(neuron, state.name, value[:, :C].clone())
-    return sent[:, 1:, :C].transpose(1, 2)
+    first = 0 if late else 1  # step 0 is the one before the first
+    return sent[:, first : first + T, :C].transpose(1, 2)
 
 
 def _knows(neuron: Any) -> bool:
@@ -219,7 +220,13 @@ def _knows(neuron: Any) -> bool:
     return neuron.type_name in _FUSED and neuron.norm is None and not silences and not callable(neuron.surrogate_shape)
 
 
-def spikes(neuron: Any, input: Tensor | _Pair, feedback: Tensor | _Pair, previous: Tensor | None = None) -> Tensor:
+def spikes(
+    neuron: Any,
+    input: Tensor | _Pair,
+    feedback: Tensor | _Pair,
+    previous: Tensor | None = None,
+    late: bool = False,
+) -> Tensor:
     r"""Spikes of neurons that receive those of their own layer one step later.
 
     .. math:: s[t] = f(x[t] + R\,s[t-1]),
@@ -237,11 +244,12 @@ def spikes(neuron: Any, input: Tensor | _Pair, feedback: Tensor | _Pair, previou
         Weights :math:`R`, a row for each neuron that receives; the parts of a pair go to the parts of the input.
     previous : Tensor, shape (N, C), optional
         Spikes before the first step; none if absent.  They carry no gradient.
+    late : bool
+        Return the spikes a step later than they are sent: ``previous`` in the first step, and not those of the last.
 
     Returns
     -------
     Tensor, shape (N, C, T)
-        Not delayed.
 
     Raises
     ------
@@ -262,16 +270,22 @@ def spikes(neuron: Any, input: Tensor | _Pair, feedback: Tensor | _Pair, previou
     """
     inputs, weights, previous = _checked(neuron, input, feedback, previous)
     run = _fused if _knows(neuron) else _unrolled
-    return run(neuron, inputs, weights, previous).to(_parts(neuron, input, "input")[0].dtype)
+    return run(neuron, inputs, weights, previous, late).to(_parts(neuron, input, "input")[0].dtype)
 
 
-def stepwise(neuron: Any, input: Tensor | _Pair, feedback: Tensor | _Pair, previous: Tensor | None = None) -> Tensor:
+def stepwise(
+    neuron: Any,
+    input: Tensor | _Pair,
+    feedback: Tensor | _Pair,
+    previous: Tensor | None = None,
+    late: bool = False,
+) -> Tensor:
     """The same as :func:`spikes` by a call for each step, whatever the neuron; slow."""
-    spikes = _unrolled(neuron, *_checked(neuron, input, feedback, previous))
+    spikes = _unrolled(neuron, *_checked(neuron, input, feedback, previous), late)
     return spikes.to(_parts(neuron, input, "input")[0].dtype)
 
 
-def _unrolled(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous: Tensor) -> Tensor:
+def _unrolled(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous: Tensor, late: bool) -> Tensor:
     holders = [part for part in neuron.modules() if hasattr(part, "persistent_state")]
     persistent = neuron.persistent_state
     if not persistent:
@@ -291,4 +305,5 @@ def _unrolled(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous
             part.persistent_state = persistent
         if not persistent:
             neuron.reset_state()
-    return torch.stack(sent[1:], -1) if sent[1:] else inputs[0] + inputs[-1]
+    returned = sent[:-1] if late else sent[1:]
+    return torch.stack(returned, -1) if returned else inputs[0] + inputs[-1]

@@ -42,20 +42,17 @@ def drawn(neuron, shape, seed=0, requires_grad=True):
     return x, weights
 
 
-def run(function, neuron, x, weights, previous=None):
-    return (
-        function(neuron, tuple(x), tuple(weights), previous)
-        if neuron.complex
-        else function(neuron, *x, *weights, previous)
-    )
+def run(function, neuron, x, weights, previous=None, late=False):
+    inputs = (tuple(x), tuple(weights)) if neuron.complex else (*x, *weights)
+    return function(neuron, *inputs, previous, late)
 
 
 def trained(neuron):
     return [parameter for name, parameter in neuron.named_parameters() if parameter.requires_grad and name != "bias"]
 
 
-def gradients(function, neuron, x, weights, previous=None):
-    spikes = run(function, neuron, x, weights, previous)
+def gradients(function, neuron, x, weights, previous=None, late=False):
+    spikes = run(function, neuron, x, weights, previous, late)
     weight = torch.from_numpy(np.random.default_rng(9).normal(1, 0.5, spikes.shape).astype(np.float32))
     return spikes, torch.autograd.grad((spikes * weight).sum(), [*x, *weights, *trained(neuron)])
 
@@ -104,6 +101,24 @@ def test_without_feedback_it_is_the_neuron_alone(family, function):
     assert torch.equal(found, wanted)
     grads = torch.autograd.grad(found, leaves, upstream)
     assert max(relative(a, b) for a, b in zip(grads, truth, strict=True)) < 1e-5
+
+
+@pytest.mark.parametrize("function", [recurrent.spikes, recurrent.stepwise])
+@pytest.mark.parametrize("family", [WITH_DECAYS[0], WITH_DECAYS[2]], ids=lambda n: n.type_name)
+def test_late_spikes_and_their_gradients_are_those_of_a_step_before(family, function):
+    neuron = made(family, requires_grad=True)
+    neuron.materialize((7,))
+    x, weights = drawn(neuron, (2, 7, 25))
+    previous = torch.rand(2, 7).round()
+    upstream = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 7, 25)).astype(np.float32))
+    leaves = [*x, *weights, *trained(neuron)]
+    sent = run(function, neuron, x, weights, previous)
+    found = run(function, neuron, x, weights, previous, late=True)
+    wanted = torch.cat([previous[..., None], sent[..., :-1]], -1)
+    assert sent.any()
+    assert torch.equal(found, wanted)
+    grads, truth = (torch.autograd.grad(s, leaves, upstream) for s in (found, wanted))
+    assert all(torch.equal(a, b) for a, b in zip(grads, truth, strict=True))
 
 
 def test_a_dropout_acts_on_what_comes_back():
