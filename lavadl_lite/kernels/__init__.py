@@ -19,6 +19,7 @@ __all__ = [
     "launch",
     "leaky",
     "memory",
+    "native",
     "openmp",
     "piecewise",
     "products",

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -71,34 +72,37 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(after_in_child=_forget_pool)
 
 
-def run_rows(function: Callable[[int, int], Any], rows: int, elements: int) -> None:
-    """Call ``function(lo, hi)`` over equal shares of ``rows``, the first one in the calling thread.
+def cuts(rows: int, elements: int) -> list[int]:
+    """Borders of the shares of ``rows``, from 0 to ``rows``; one border where there are no rows.
 
-    Shares begin at multiples of 16 rows, so that every thread count gives the same bits.
-
-    Parameters
-    ----------
-    function : callable
-        Kernel over rows ``lo`` to ``hi``; it must release the GIL to gain anything.
-    rows : int
-        Number of rows.
-    elements : int
-        Size of the work; little work stays in the calling thread.
+    Shares begin at multiples of 16 rows, so that every thread count gives the same bits; ``elements`` is the size of
+    the work, and little of it is not shared.
     """
     shares = min(threads(), rows // LANES) if elements >= SERIAL_BELOW else 1
     if shares <= 1:
-        if rows > 0:
-            function(0, rows)
-        return
-    cuts = [rows * i // shares // LANES * LANES for i in range(shares)] + [rows]
-    if openmp.usable():
-        openmp.run(function, cuts)
-        return
-    executor = _pool.get(shares - 1)
-    others = [executor.submit(function, lo, hi) for lo, hi in pairwise(cuts[1:])]
-    function(cuts[0], cuts[1])
+        return [0, rows] if rows > 0 else [0]
+    return [rows * i // shares // LANES * LANES for i in range(shares)] + [rows]
+
+
+def run_all(calls: list[Callable[[], Any]]) -> None:
+    """Make all calls at once, the first one in the calling thread, the others in threads of our own."""
+    others = [_pool.get(len(calls) - 1).submit(call) for call in calls[1:]]
+    for call in calls[:1]:
+        call()
     for other in others:
         other.result()
+
+
+def run_rows(function: Callable[[int, int], Any], rows: int, elements: int) -> None:
+    """Call ``function(lo, hi)`` over the shares of ``rows`` that :func:`cuts` says, the first in the calling thread.
+
+    ``function`` must release the GIL to gain anything.
+    """
+    borders = cuts(rows, elements)
+    if len(borders) > 2 and openmp.usable():
+        openmp.run(function, borders)
+    else:
+        run_all([partial(function, lo, hi) for lo, hi in pairwise(borders)])
 
 
 def as_argument(value: Any) -> Any:

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..errors import DeviceError, ParameterError, ShapeError
 from . import memory
-from .cpu import as_argument, run_rows
+from .cpu import cuts
+from .native import Native
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,12 +40,14 @@ class Kernel:
     def __init__(self, cpu: Callable[..., None], cuda: Callable[..., None] | None = None) -> None:
         self.cpu = cpu
         self.cuda = cuda
+        self.native = Native(cpu)
 
     def __call__(self, *arguments: Any, rows: int, elements: int) -> None:
         first = arguments[0]
         if isinstance(first, np.ndarray) or first.is_cpu:
-            settled = [as_argument(a) for a in arguments]
-            run_rows(lambda lo, hi: self.cpu(*settled, lo, hi), rows, elements)
+            borders = cuts(rows, elements)
+            if len(borders) > 1:
+                self.native(arguments, borders)
         elif first.is_cuda and self.cuda is not None:
             self.cuda(*arguments, rows=rows)
         else:

@@ -12,7 +12,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ def usable() -> bool:
 
 
 @cache
-def _library() -> tuple[Any, Any] | None:
-    """The entry point and its argument, or None where torch has brought no such library."""
+def _library() -> tuple[Callable[..., None], Callable[..., None], Any] | None:
+    """Entry points for a number of ``_works`` and for compiled code, and the team; None without such a library."""
     folder = Path(sys.modules["torch"].__file__ or "").parent
     inside = tuple(str(folder.with_name(name)) + os.sep for name in (folder.name, f"{folder.name}.libs"))
     try:
@@ -61,10 +61,25 @@ def _library() -> tuple[Any, Any] | None:
         except BaseException as error:  # noqa: BLE001 - raised by run, in the calling thread
             errors.append(error)
 
-    entry = library.GOMP_parallel
-    entry.restype = None
-    entry.argtypes = [type(share), ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    return entry, share
+    entry, compiled = (
+        ctypes.CFUNCTYPE(None, function, data, ctypes.c_uint, ctypes.c_uint)(("GOMP_parallel", library))
+        for function, data in ((type(share), ctypes.c_void_p), (ctypes.c_void_p, ctypes.c_char_p))
+    )
+    team = (ctypes.cast(f, ctypes.c_void_p).value for f in (held.omp_get_thread_num, held.omp_get_num_threads))
+    return partial(entry, share), compiled, tuple(team)
+
+
+def team() -> tuple[int, int] | None:
+    """Addresses of two functions without arguments: number of the thread that asks, number of threads; None without."""
+    return _library()[2] if usable() else None  # type: ignore[index]
+
+
+def start(function: int, block: bytes, shares: int) -> None:
+    """Call what is compiled at the address ``function`` with the address of ``block`` in that many threads.
+
+    Only where :func:`usable`.  It has the block's shares of its own thread to do.
+    """
+    _library()[1](function, block, shares, 0)  # type: ignore[index]
 
 
 def run(function: Callable[[int, int], Any], cuts: list[int]) -> None:
@@ -72,11 +87,10 @@ def run(function: Callable[[int, int], Any], cuts: list[int]) -> None:
 
     Only where :func:`usable`.
     """
-    entry, share = _library()  # type: ignore[misc]
     number, errors = next(_numbers), []
     _works[number] = function, cuts, errors
     try:
-        entry(share, number, len(cuts) - 1, 0)
+        _library()[0](number, len(cuts) - 1, 0)  # type: ignore[index]
     finally:
         del _works[number]
     if errors:

@@ -51,7 +51,7 @@ def test_arrays_and_tensors_give_the_same(torch):
 def test_read_only_arrays_can_be_read():
     x, y = np.full((3, 5), 0.5, np.float32), np.zeros((3, 5), np.float32)
     x.flags.writeable = False
-    leaky.forward(x, y, np.broadcast_to(np.float32(0), 3), x[:0, 0], 5, 64.0, 1 << 20, rows=3, elements=15)
+    leaky.forward(x, y, np.zeros(3, np.float32), x[:0, 0], 5, 64.0, 1 << 20, rows=3, elements=15)
     assert y[0].tolist() == [0.5, 1, 1.5, 2, 2.5]
 
 
