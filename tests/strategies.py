@@ -1,8 +1,10 @@
 """Hypothesis strategies, once for all tests: shapes, times, decays, scales, inputs, layouts in memory, chunks of time.
 
-Large arrays are drawn through the seed of a generator: hypothesis would spend its time on single elements.
+Large arrays are drawn through the seed of a generator: hypothesis would spend its time on single elements.  A strategy
+is made once: hypothesis inspects each that is new, which took longer than what was drawn from it.
 """
 
+import functools
 import importlib.util
 import itertools
 
@@ -45,18 +47,27 @@ def examples(number):
     return number if importlib.util.find_spec("torch") else max(number // 10, 20)
 
 
+@functools.cache
+def _one_of(*values):
+    return st.sampled_from(values)
+
+
+@functools.cache
 def generators():
     return st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
+@functools.cache
 def times():
     return st.sampled_from(TIMES) | st.integers(0, 200)
 
 
+@functools.cache
 def row_counts():
     return st.sampled_from(ROWS) | st.integers(0, 50)
 
 
+@functools.cache
 def shapes(smallest=0):
     """``(N, C, ..., T)`` of three to five axes, each of ``smallest`` or more."""
     few = st.integers(smallest, 3)
@@ -66,37 +77,35 @@ def shapes(smallest=0):
     return st.tuples(few, spatial, time).map(lambda s: (s[0], *s[1], s[2]))
 
 
+@functools.cache
 def scales(largest=2**23):
     return st.integers(0, largest.bit_length() - 1).map(lambda bits: 1 << bits) | st.just(min(4096, largest))
 
 
+@functools.cache
 def levels(scale=4096):
     """Firing levels, in integer units: reached often, at times and never."""
     return st.sampled_from([1, 2, scale, scale + 1, 2**23 - 1, 2**23, 2**31 - 1]) | st.integers(1, 4 * scale)
 
 
-def decays(shape=()):
+@st.composite
+def decays(draw, shape=()):
     """Floats that stand for 0..4096: whole numbers mostly, the ends often, now and then between two or outside."""
-
-    @st.composite
-    def draw(draw):
-        kind = draw(st.sampled_from(["zero", "one", "whole", "whole", "slow", "between", "outside"]))
-        rng = draw(generators())
-        if kind == "zero":
-            values = np.zeros(shape)
-        elif kind == "one":
-            values = np.full(shape, 4096)
-        elif kind == "whole":
-            values = rng.choice([0, 1, 4095, 4096, *rng.integers(0, 4097, 12)], shape)
-        elif kind == "slow":
-            values = rng.integers(0, 64, shape)
-        elif kind == "between":
-            values = rng.uniform(0, 4096, shape)
-        else:
-            values = rng.choice([np.nan, np.inf, -np.inf, -1.5, 4096.5, 1e30, 409.6], shape)
-        return np.asarray(values, np.float32)
-
-    return draw()
+    kind = draw(_one_of("zero", "one", "whole", "whole", "slow", "between", "outside"))
+    rng = draw(generators())
+    if kind == "zero":
+        values = np.zeros(shape)
+    elif kind == "one":
+        values = np.full(shape, 4096)
+    elif kind == "whole":
+        values = rng.choice([0, 1, 4095, 4096, *rng.integers(0, 4097, 12)], shape)
+    elif kind == "slow":
+        values = rng.integers(0, 64, shape)
+    elif kind == "between":
+        values = rng.uniform(0, 4096, shape)
+    else:
+        values = rng.choice([np.nan, np.inf, -np.inf, -1.5, 4096.5, 1e30, 409.6], shape)
+    return np.asarray(values, np.float32)
 
 
 def _filled(shape, rng, kind, scale):
@@ -116,10 +125,10 @@ def _filled(shape, rng, kind, scale):
     return np.where(rng.random(shape) < 0.2, rng.choice(SPECIALS, shape), values)
 
 
-def _drawn(shape, scale, kinds):
-    return st.builds(
-        lambda rng, kind: np.asarray(_filled(shape, rng, kind, scale), np.float32), generators(), st.sampled_from(kinds)
-    )
+@st.composite
+def _drawn(draw, shape, scale, kinds):
+    kind = draw(_one_of(*kinds))
+    return np.asarray(_filled(shape, draw(generators()), kind, scale), np.float32)
 
 
 def grid_inputs(shape, scale=4096):
@@ -137,17 +146,19 @@ def wild_inputs(shape, scale=4096):
     return _drawn(shape, scale, ["grid", "normal", "spikes", "tiny", "saturating", "denormal", "special", "special"])
 
 
-def inputs(shape, scale=4096):
+@st.composite
+def inputs(draw, shape, scale=4096):
     """Like :func:`wild_inputs`; small arrays are searched by hypothesis itself as well."""
-    if 0 < np.prod(shape) <= 40:
-        return wild_inputs(shape, scale) | arrays(np.float32, shape, elements=st.floats(width=32))
-    return wild_inputs(shape, scale)
+    if 0 < np.prod(shape) <= 40 and draw(st.booleans()):
+        return draw(arrays(np.float32, shape, elements=st.floats(width=32)))
+    return draw(wild_inputs(shape, scale))
 
 
 def spike_trains(shape):
     return _drawn(shape, 4096, ["spikes"])
 
 
+@functools.cache
 def chunks(T):
     """Ways to cut ``T`` steps: lengths that sum to it, 0 and 1 among them."""
 
