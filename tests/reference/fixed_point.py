@@ -29,7 +29,7 @@ def keep(decay):
 
 
 def limit(state):
-    return np.clip(state, -LARGEST, LARGEST)
+    return np.minimum(np.maximum(state, -LARGEST), LARGEST)
 
 
 def leaky(x, decay, state, scale, level):
@@ -78,13 +78,14 @@ def adaptive_threshold(voltage, decay_th, decay_r, state_th, state_r, scale, bas
     keep_th, keep_r = (np.broadcast_to(keep(d), voltage.shape[:1]) for d in (decay_th, decay_r))
     th, r = (np.broadcast_to(to_integer(s, scale), voltage.shape[:1]) for s in (state_th, state_r))
     voltage, before = to_integer(voltage, scale), to_integer(state_im, scale)
+    imaginary = None if im is None else to_integer(im, scale)
     threshold, refractory = np.zeros(voltage.shape, np.int64), np.zeros(voltage.shape, np.int64)
     for t in range(voltage.shape[1]):
         r = refractory[:, t] = shift_toward_zero(r * keep_r)
         th = threshold[:, t] = shift_toward_zero((th - base) * keep_th) + base
         fired = voltage[:, t] >= th + r
         if im is not None:
-            now = to_integer(im[:, t], scale)
+            now = imaginary[:, t]
             fired, before = fired & (now >= 0) & (before < 0), now
         r, th = limit(r + 2 * th * fired), limit(th + rise * fired)
     return threshold, refractory, th, r

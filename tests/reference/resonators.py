@@ -21,15 +21,17 @@ def resonator(x_real, x_imag, sin, cos, state_real, state_imag, scale, level=Non
     """
     rows = x_real.shape[:1]
     s, c = (np.broadcast_to(factor(d), rows) for d in (sin, cos))
+    by_real, by_imag = np.stack([c, s]), np.stack([-s, c])
     a, b = (np.broadcast_to(to_integer(state, scale), rows) for state in (state_real, state_imag))
-    arriving = to_integer(x_real, scale), to_integer(x_imag, scale)
-    real, imag = np.zeros(x_real.shape, np.int64), np.zeros(x_real.shape, np.int64)
+    arriving = np.stack([to_integer(x_real, scale), to_integer(x_imag, scale)])
+    turned = np.zeros(arriving.shape, np.int64)
     for t in range(x_real.shape[1]):
-        real[:, t] = limit(shift_toward_zero(c * a) - shift_toward_zero(s * b) + arriving[0][:, t])
-        imag[:, t] = limit(shift_toward_zero(s * a) + shift_toward_zero(c * b) + arriving[1][:, t])
-        reset = np.zeros(rows, bool) if level is None else imag[:, t] >= level
-        a, b = np.where(reset, 0, real[:, t]), np.where(reset, rest, imag[:, t])
-    return real, imag, a, b
+        turned[..., t] = limit(shift_toward_zero(by_real * a) + shift_toward_zero(by_imag * b) + arriving[..., t])
+        a, b = turned[..., t]
+        if level is not None:
+            reset = b >= level
+            a, b = np.where(reset, 0, a), np.where(reset, rest, b)
+    return *turned, a, b
 
 
 def neuron(x_real, x_imag, decays, states, scale, base, jump, phase, adaptive):
