@@ -28,7 +28,7 @@ def moved(x, steps):
 
 
 # ---------------------------------------------------------------------------------------------------- functional
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(inputs_and_layouts(), st.floats(-300, 300, width=32) | st.integers(-5, 5), st.sampled_from([1, 2, 0.5, 3.0]))
 def test_the_same_delay_for_all(given_as, delay, sampling_time):
     x, layout = given_as
@@ -79,7 +79,7 @@ def delays(channels, values=None, **options):
     return module
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(inputs_and_layouts(), st.sampled_from([1, 2, 0.1]), st.integers(0, 2), st.sampled_from([None, 4, 62]), st.data())
 def test_each_channel_is_moved_by_its_whole_steps(given_as, sampling_time, offset, max_delay, data):
     x, layout = given_as

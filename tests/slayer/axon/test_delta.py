@@ -23,7 +23,7 @@ def per_channel(threshold, shape):
     return np.broadcast_to(threshold.reshape(-1, *[1] * (len(shape) - 3)), shape[:-1]).reshape(-1)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(strategies.shapes(), strategies.scales(), st.booleans(), st.booleans(), st.booleans(), st.data())
 def test_messages_equal_the_reference(shape, scale, cumulative, carry, shared, data):
     """D11: with the cumulative error and with a threshold for each channel too."""
@@ -41,7 +41,7 @@ def test_messages_equal_the_reference(shape, scale, cumulative, carry, shared, d
     np.testing.assert_array_equal(y.detach().numpy(), truth.reshape(shape))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(strategies.shapes(), st.booleans(), st.booleans(), st.booleans(), st.data())
 def test_chunks_equal_the_whole(shape, cumulative, carry, shared, data):
     x = torch.from_numpy(data.draw(strategies.inputs(shape)))

@@ -14,7 +14,7 @@ from lavadl_lite.slayer.dendrite import Sigma
 from tests import strategies
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(strategies.shapes(), st.data())
 def test_it_sums_over_time_whole_and_in_chunks(shape, data):
     x = torch.from_numpy(data.draw(strategies.inputs(shape)))

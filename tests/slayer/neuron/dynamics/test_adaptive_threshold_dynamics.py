@@ -42,7 +42,7 @@ def as_rows(parameter, shape):
     return np.broadcast_to(parameter, shape[:-1]).reshape(-1)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     strategies.shapes(), KINDS, strategies.scales(), st.booleans(), st.sampled_from(list(strategies.LAYOUTS)), st.data()
 )

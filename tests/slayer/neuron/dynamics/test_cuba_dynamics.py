@@ -28,7 +28,7 @@ def as_rows(parameter, shape):
     return spread(parameter, shape[:-1]).reshape(-1)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     strategies.shapes(), st.sampled_from(["shared", "channel", "neuron", "row"]), strategies.scales(),
     st.booleans(), st.sampled_from(list(strategies.LAYOUTS)), st.data(),

@@ -32,7 +32,7 @@ def as_rows(parameter, shape):
 KINDS = st.sampled_from(["shared", "channel", "neuron", "row"])
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(strategies.shapes(), KINDS, KINDS, strategies.scales(), st.sampled_from(list(strategies.LAYOUTS)), st.data())
 def test_states_equal_the_integers(shape, decay_kind, state_kind, scale, layout, data):
     """Any shape, any layout in memory, any input, any decay."""

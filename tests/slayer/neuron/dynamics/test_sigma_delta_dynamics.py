@@ -37,7 +37,7 @@ def normal(rng, shape):
 
 
 # --------------------------------------------------------------------------------------------------------------- sigma
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(strategies.shapes(), LAYOUTS, st.none() | KINDS, strategies.generators(), st.data())
 def test_sums_equal_the_reference(shape, layout, kind, rng, data):
     x = data.draw(strategies.inputs(shape))
@@ -51,7 +51,7 @@ def test_sums_equal_the_reference(shape, layout, kind, rng, data):
         np.testing.assert_array_equal(end.numpy(), last.reshape(shape[:-1]))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(strategies.shapes(), st.data())
 def test_sums_equal_those_of_torch(shape, data):
     """On a CPU torch sums in float64 too."""
@@ -69,7 +69,7 @@ def test_the_gradient_of_a_sum_is_the_sum_from_the_end(shape, layout, rng):
 
 
 # --------------------------------------------------------------------------------------------------------------- delta
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     strategies.shapes(), LAYOUTS, KINDS, st.none() | KINDS, strategies.scales(), st.booleans(), st.booleans(),
     strategies.generators(), st.data(),
@@ -132,7 +132,7 @@ def test_a_lower_threshold_is_asked_for_where_more_should_be_sent():
 
 
 # --------------------------------------------------------------------------------------------------------- in one pass
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     strategies.shapes(), LAYOUTS, KINDS, st.none() | KINDS, st.none() | KINDS, strategies.scales(), st.booleans(),
     st.booleans(), st.sampled_from(list(sigma_delta.LINES)), strategies.generators(), st.data(),
