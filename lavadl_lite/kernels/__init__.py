@@ -30,6 +30,7 @@ __all__ = [
     "shift",
     "sigma",
     "sigma_delta",
+    "sparse",
     "surrogate",
     "tiles",
     "torch_op",

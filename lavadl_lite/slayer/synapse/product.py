@@ -1,15 +1,21 @@
-"""The matrix product of a dense synapse, and its gradients without a product for each sample in memory."""
+"""The matrix product of a dense synapse: with everything, or with the events alone where few inputs are not 0."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...kernels.torch_op import eager_apply
+from ... import kernels
+from ...kernels.torch_op import eager_apply, transformed
 
 __all__ = ["product"]
 
 _FEW = 1 << 19  # numbers in the products of all samples: up to this they are made at once, and then summed
+_MANY = 1 << 26  # products of two numbers from which on it pays to list the events
+_NARROW = 32  # outputs below which most of a tile would be empty
+_DENSE = 8  # one in so many inputs may be an event; twice as many cost as much as a product with everything
+_SAMPLE = 1 << 12  # inputs that are looked at first
+_UNITS = 64  # parts of a weight's gradient: enough for many threads
 
 
 class _Product(torch.autograd.Function):
@@ -31,8 +37,12 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         weight, input = ctx.saved_tensors
-        g_weight = _summed(grad, input).view(weight.shape) if ctx.needs_input_grad[0] else None
-        return g_weight, _each(weight.flatten(1).t(), grad) if ctx.needs_input_grad[1] else None
+        return _gradients(weight, input, grad, ctx.needs_input_grad)
+
+
+def _gradients(weight: Tensor, input: Tensor, grad: Tensor, wanted: Any) -> tuple[Tensor | None, Tensor | None]:
+    g_weight = _summed(grad, input).view(weight.shape) if wanted[0] else None
+    return g_weight, _each(weight.flatten(1).t(), grad) if wanted[1] else None
 
 
 def _each(weight: Tensor, input: Tensor) -> Tensor:
@@ -54,7 +64,86 @@ def _summed(grad: Tensor, input: Tensor) -> Tensor:
     return total
 
 
+class _EventProduct(torch.autograd.Function):
+    """The same from a list of events; only the input's gradient takes a product with everything."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, input: Tensor, starts: Tensor, places: Tensor, values: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, input, starts, places, values)
+        sparse, (N, C, T), outputs = kernels.sparse, input.shape, len(weight)
+        begins = starts.new_empty((N, T + 1))
+        channels, factors = torch.empty_like(places), torch.empty_like(values)
+        sparse.by_time(starts, places, values, begins, channels, factors, C, T, **_work(N, input))
+        tiles = _in_tiles(weight.flatten(1).t()[None])
+        out = kernels.launch.empty((N, outputs, T), input)
+        sparse.product(tiles, begins, channels, factors, out, N, C, outputs, T, **_work(len(tiles) * N, input))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, input, starts, places, values = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            return *_gradients(weight, input, grad, ctx.needs_input_grad), None, None, None
+        g_weight = g_input = None
+        if ctx.needs_input_grad[0]:
+            g_weight = _summed_events(grad, input, starts, places, values).view(weight.shape)
+        if ctx.needs_input_grad[1]:
+            g_input = _each(weight.flatten(1).t(), grad)
+        return g_weight, g_input, None, None, None
+
+
+def _work(units: int, input: Tensor) -> dict[str, int]:
+    """Size of a kernel call over units, of which a thread takes whole ones."""
+    return {"rows": units * kernels.cpu.LANES, "elements": input.numel()}
+
+
+def _summed_events(grad: Tensor, input: Tensor, starts: Tensor, places: Tensor, values: Tensor) -> Tensor:
+    (N, C, T), outputs = input.shape, grad.shape[1]
+    tiles = _in_tiles(grad.transpose(1, 2))
+    parts = -(-_UNITS // len(tiles))  # of the channels
+    g_weight = kernels.launch.empty((outputs, C), grad)
+    work = _work(len(tiles) * parts, input)
+    kernels.sparse.gradient(tiles, starts, places, values, g_weight, N, C, outputs, T, parts, **work)
+    return g_weight
+
+
+def _in_tiles(lines: Tensor) -> Tensor:
+    """Lines [N, R, columns] cut to tiles, [tiles, N, R, columns of a tile], the last one filled up with zeros."""
+    (N, R, columns), width = lines.shape, kernels.sparse.TILE
+    whole = columns // width
+    tiles = kernels.launch.empty((-(-columns // width), N, R, width), lines)
+    tiles[:whole] = lines[..., : whole * width].unflatten(-1, (whole, width)).permute(2, 0, 1, 3)
+    if whole < len(tiles):
+        left = columns - whole * width
+        tiles[whole, ..., :left] = lines[..., whole * width :]
+        tiles[whole, ..., left:] = 0
+    return tiles
+
+
+def _events(weight: Tensor, input: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    """What is not 0, by channel: where a channel's events start, their steps, their values; None if it does not pay."""
+    launch = kernels.launch
+    little = len(weight) < _NARROW or len(weight) * input.numel() < _MANY or input.shape[-1] == 1
+    if little or not launch.on_cpu(input) or input.dtype != torch.float32 or transformed():
+        return None
+    sparse, x = kernels.sparse, launch.ready(input)
+    if int(x.flatten()[:: x.numel() // _SAMPLE | 1].count_nonzero()) * _DENSE > _SAMPLE:
+        return None
+    rows, T = x[..., 0].numel(), x.shape[-1]
+    work = {"rows": rows, "elements": x.numel()}
+    counts, starts = x.new_empty(rows, dtype=torch.int32), x.new_zeros(rows + 1, dtype=torch.int64)
+    sparse.count(x, counts, T, **work)
+    torch.cumsum(counts, 0, out=starts[1:])
+    total = int(starts[-1])
+    if total * _DENSE > x.numel():
+        return None
+    places, values = x.new_empty(total, dtype=torch.int32), launch.empty((total,), x)
+    sparse.find(x, starts, places, values, T, **work)
+    return starts, places, values
+
+
 _product = eager_apply(_Product)
+_event_product = eager_apply(_EventProduct)
 
 
 def product(weight: Tensor, input: Tensor) -> Tensor:
@@ -72,4 +161,5 @@ def product(weight: Tensor, input: Tensor) -> Tensor:
     # compiled graphs and mixed precision have rules of their own for products
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(input.device.type):
         return _each(weight.flatten(1), input)
-    return _product(weight, input)
+    events = _events(weight, input)
+    return _product(weight, input) if events is None else _event_product(weight, input, *events)
