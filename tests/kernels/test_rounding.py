@@ -36,6 +36,32 @@ def test_what_is_no_number_stays_so():
     assert np.isnan(y).all()
 
 
+def normed(width, rows=37, elements=0):
+    """Gradients of directions and gains of random rows; every one must be written."""
+    rng = np.random.default_rng(width)
+    v, g_y = (rng.normal(size=rows * width).astype(F32) for _ in range(2))
+    gain, norm = (rng.uniform(3, 5, rows).astype(F32) for _ in range(2))
+    g_v, g_gain = np.full_like(v, np.nan), np.full_like(gain, np.nan)
+    rounding.normed_backward(
+        v, g_y, gain, norm, g_v, g_gain, width, 32.0, -40.0, 39.0, rows=rows, elements=elements
+    )  # fmt: skip
+    return v, g_y, gain, norm, g_v, g_gain
+
+
+@pytest.mark.parametrize("width", [1, 16, 45])
+def test_of_normalised_rows_what_passes_turns_them(width):
+    """The gradient of gain * v / |v| in double precision, of what passes with the same rounding."""
+    v, g_y, gain, norm, g_v, g_gain = normed(width)
+    rows = v.reshape(-1, width)
+    _, passed = run((rows * (gain / norm)[:, None]).ravel(), g_y, lowest=-40.0, highest=39.0)
+    assert width == 1 or 0.1 < (passed == 0).mean() < 0.9
+    rows, passed, gain, norm = (x.astype(np.float64) for x in (rows, passed.reshape(-1, width), gain, norm))
+    along = (passed * rows).sum(1) / norm
+    truth = (gain / norm)[:, None] * (passed - rows * (along / norm)[:, None])
+    np.testing.assert_allclose(g_gain, along, rtol=0, atol=1e-6 * np.abs(along).max())
+    np.testing.assert_allclose(g_v, truth.ravel(), rtol=0, atol=1e-6 * np.abs(truth).max())
+
+
 @pytest.mark.parametrize("threads", [2, 3])
 def test_every_number_of_threads_gives_the_same_bits(monkeypatch, threads):
     rng = np.random.default_rng(1)
@@ -43,4 +69,8 @@ def test_every_number_of_threads_gives_the_same_bits(monkeypatch, threads):
     alone = run(*arguments)
     monkeypatch.setattr(cpu, "threads", lambda: threads)
     for a, b in zip(alone, run(*arguments, elements=10**9), strict=True):
+        np.testing.assert_array_equal(a, b)
+    many = normed(20, elements=10**9)
+    monkeypatch.undo()
+    for a, b in zip(normed(20), many, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -21,6 +21,7 @@ __all__ = ["MAX_DELAY", "AbstractBlock", "Hook", "Output"]
 MAX_DELAY = 62  # steps that the hardware can delay by
 
 _FEW = 1 << 14  # spikes that torch moves before a kernel is called
+_SHORT = 32  # steps, of any number of rows: a kernel begins anew with each row
 
 Hook = Callable[..., Tensor] | Literal["quantize_8bit"] | None
 Output = Any  # a tensor (a pair of them where sums are complex), with count_log beside an event rate or None
@@ -87,7 +88,7 @@ class AbstractBlock(torch.nn.Module):
         """Set what the weight goes through before each use."""
         if not (pre_hook_fx is None or callable(pre_hook_fx) or pre_hook_fx == "quantize_8bit"):
             raise ParameterError(f"expected pre_hook_fx callable, None or 'quantize_8bit', got {pre_hook_fx!r}")
-        layer.pre_hook_fx = self.neuron.quantize_8bit if isinstance(pre_hook_fx, str) else pre_hook_fx
+        layer.pre_hook_fx = self.neuron.weight_grid if isinstance(pre_hook_fx, str) else pre_hook_fx
 
     def _as_mask(self, mask: Tensor | None) -> Tensor | None:
         if mask is None or self.synapse is None:
@@ -125,7 +126,7 @@ class AbstractBlock(torch.nn.Module):
             self._history = spikes[..., -longest:].detach().clone()
         if self.delay is not None:
             spikes = self.delay(spikes, offset=int(self.delay_shift))
-        elif 0 < spikes.numel() <= _FEW:
+        elif spikes.numel() and (spikes.numel() <= _FEW or spikes.shape[-1] <= _SHORT):
             spikes = torch.nn.functional.pad(spikes, (1, -1))
         else:
             spikes = step_delay(spikes, 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ... import kernels
 from ...errors import ParameterError, ShapeError
 from ..spike.surrogate import Shape, check
-from ..utils.quantize import quantize_within
+from ..utils.quantize import Grid
 from .spec import Decay, State, Surrogate
 
 __all__ = ["NEVER_FIRES", "AbstractIntegrator", "AbstractNeuron", "Parameter"]
@@ -332,6 +332,11 @@ class AbstractNeuron(torch.nn.Module):
             Voltage, imaginary part, or sum of messages.
         """
 
+    @property
+    def weight_grid(self) -> Grid:
+        """What weights of 8 bits with sign can be: multiples of ``2 / scale`` in -256/scale..254/scale."""
+        return Grid(2 / self.w_scale, -128, 127)
+
     def quantize_8bit(self, weight: Tensor, descale: bool = False) -> Tensor:
         """``weight`` as 8 bits with sign hold it: multiples of ``2 / scale`` in -256/scale..254/scale.
 
@@ -343,7 +348,7 @@ class AbstractNeuron(torch.nn.Module):
         descale : bool
             Multiply by ``scale``: even integers in -256..254.
         """
-        held = quantize_within(weight, 2 / self.w_scale, -128, 127)
+        held = self.weight_grid(weight)
         return held * self.w_scale if descale else held
 
     def extra_repr(self) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ParameterError
+from ..utils.quantize import Grid
 
 __all__ = ["AbstractLayer", "Hook", "integers"]
 
@@ -128,6 +129,8 @@ class AbstractLayer(torch.nn.Module):
         mask : Tensor, broadcastable to the weight, optional
             What the weight is multiplied by before its quantisation.
         """
+        if mask is None and self.weight_norm_enabled and isinstance(self.pre_hook_fx, Grid):
+            return self.pre_hook_fx.normed(self.weight_v, self.weight_g)
         weight = self._normed() if self.weight_norm_enabled else self.weight
         if mask is not None:
             weight = weight * mask

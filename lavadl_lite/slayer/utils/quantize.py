@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Any
 
@@ -15,7 +16,7 @@ from ... import kernels
 from ...errors import ParameterError
 from ...kernels.torch_op import eager_apply, transformed
 
-__all__ = ["MODE", "quantize", "quantize_hook_fx", "quantize_within"]
+__all__ = ["MODE", "Grid", "quantize", "quantize_hook_fx", "quantize_within"]
 
 _FEW = 1 << 12  # values that torch rounds before a kernel is called
 
@@ -115,10 +116,14 @@ def quantize_within(input: Tensor, step: float, lowest: int, highest: int) -> Te
     -------
     Tensor, shape of ``input``
     """
-    plain = torch.compiler.is_compiling() or transformed() or forward_ad._current_level >= 0  # noqa: SLF001
-    if plain or input.dtype != torch.float32:
+    if _plain() or input.dtype != torch.float32:
         return quantize(input, step).clamp(lowest * step, highest * step)
     return (_within if input.requires_grad else _Within.forward)(input, step, lowest, highest)
+
+
+def _plain() -> bool:
+    """Whether there have to be plain operations: they are compiled, or transformed by rules of their own."""
+    return torch.compiler.is_compiling() or transformed() or forward_ad._current_level >= 0  # noqa: SLF001
 
 
 class _Within(torch.autograd.Function):
@@ -158,6 +163,76 @@ class _Within(torch.autograd.Function):
 
 
 _within = eager_apply(_Within)
+
+
+class _NormedWithin(torch.autograd.Function):
+    """The same of a weight that has just been normalised, and that nothing else sees: rounded in its place."""
+
+    @staticmethod
+    def forward(ctx: Any, direction: Tensor, gain: Tensor, *numbers: Any) -> Tensor:
+        v, g = kernels.launch.ready(direction), kernels.launch.ready(gain)
+        weight, norm = torch._weight_norm_interface(v, g, 0)  # noqa: SLF001 - the bits of lava-dl
+        step, lowest, highest = ctx.numbers = numbers
+        ends = float(lowest), float(highest)
+        kernels.rounding.forward(weight, weight, 1 / step, step, *ends, rows=v.numel(), elements=v.numel())
+        ctx.save_for_backward(direction, gain, norm)
+        return weight
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        direction, gain, norm = ctx.saved_tensors
+        step, lowest, highest = ctx.numbers
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            weight = torch._weight_norm(direction, gain, 0)  # noqa: SLF001
+            rounded = quantize_within(weight, step, lowest, highest)
+            grads = torch.autograd.grad(rounded, (direction, gain), grad, create_graph=True)
+            return *grads, None, None, None
+        launch = kernels.launch
+        v, g = launch.ready(direction), launch.ready(gain)
+        g_v, g_g = launch.empty(v.shape, v), launch.empty(g.shape, g)
+        rows = len(v)
+        kernels.rounding.normed_backward(
+            v, launch.ready(grad), g, norm, g_v, g_g, v.numel() // rows, 1 / step, float(lowest), float(highest),
+            rows=rows, elements=v.numel(),
+        )  # fmt: skip
+        return g_v, g_g, None, None, None
+
+
+_normed_within = eager_apply(_NormedWithin)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Multiples of a step in a range, onto which a hook rounds weights as :func:`quantize_within` does.
+
+    Parameters
+    ----------
+    step : float
+        Distance between grid points, a power of two.
+    lowest, highest : int
+        Ends of the range in steps, below 2**22.
+    """
+
+    step: float
+    lowest: int
+    highest: int
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        return quantize_within(weight, self.step, self.lowest, self.highest)
+
+    def normed(self, direction: Tensor, gain: Tensor) -> Tensor:
+        """The same of ``gain * direction / norm``, as ``torch._weight_norm`` makes it, in fewer passes.
+
+        Parameters
+        ----------
+        direction : Tensor, shape (n, ...)
+        gain : Tensor, shape (n, 1, ...)
+            Norm of each entry of the first axis.
+        """
+        single = direction.dtype == gain.dtype == torch.float32 and kernels.launch.on_cpu(direction)
+        if _plain() or not single or direction.numel() <= _FEW:
+            return self(torch._weight_norm(direction, gain, 0))  # noqa: SLF001
+        return _normed_within(direction, gain, self.step, self.lowest, self.highest)
 
 
 def quantize_hook_fx(x: Tensor, scale: int = 1 << 6, num_bits: int = 8, descale: bool = False) -> Tensor:

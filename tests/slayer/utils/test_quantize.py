@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lavadl_lite.errors import ParameterError
 from lavadl_lite.slayer.utils import QUANTIZE_MODE, quantize, quantize_hook_fx
-from lavadl_lite.slayer.utils.quantize import MODE, quantize_within
+from lavadl_lite.slayer.utils.quantize import MODE, Grid, quantize_within
 from tests import strategies
 
 ROUNDING = {MODE.ROUND: np.rint, MODE.FLOOR: np.floor}
@@ -132,3 +132,61 @@ def test_within_is_rounding_and_clamping(dtype, values):
     seconds = [torch.autograd.grad((grad**2).sum(), factor)[0] for grad in grads]
     assert torch.equal(*seconds)
     assert torch.equal(torch.autograd.grad(quantize_within(ours, 1 / 32, -128, 127).sum(), ours)[0], grads[0] / factor)
+
+
+SHAPES = [(5000, 1, 1, 1, 1), (200, 3, 3, 3, 1), (8, 784), (150, 33, 1, 1, 1), (5, 4)]  # the last by torch
+
+
+def normalised(shape, dtype=torch.float32):
+    """Directions in any memory order, and gains with which some of the weights leave the range."""
+    generator = torch.Generator().manual_seed(len(shape))
+    v = torch.randn(shape[::-1], generator=generator).permute(*reversed(range(len(shape)))).to(dtype)
+    ones = [1] * (len(shape) - 1)
+    gain = (3 + 3 * torch.rand(shape[0], *ones, generator=generator)).to(dtype) * math.sqrt(v[0].numel())
+    return v.requires_grad_(), gain.requires_grad_(), torch.randn(shape, generator=generator).to(dtype)
+
+
+def in_passes(v, gain):
+    return quantize_within(torch._weight_norm(v, gain, 0), 1 / 32, -128, 127)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_normed_weights_have_the_bits_of_torchs_norm(shape, dtype):
+    v, gain, _ = normalised(shape, dtype)
+    expected = in_passes(v, gain)
+    assert torch.equal(Grid(1 / 32, -128, 127).normed(v, gain), expected)
+    with torch.no_grad():
+        assert torch.equal(Grid(1 / 32, -128, 127).normed(v, gain), expected)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_normed_weights_have_the_gradient_of_the_norm_inside_the_range(shape):
+    v, gain, grad = normalised(shape)
+    steps = (32 * torch._weight_norm(v, gain, 0)).round()
+    inside = (steps >= -128) & (steps <= 127)
+    assert inside.any()
+    assert not inside.all()
+    doubles = [x.detach().double().requires_grad_() for x in (v, gain)]
+    norm = doubles[0].flatten(1).norm(dim=1).view_as(doubles[1])
+    truth = torch.autograd.grad(doubles[1] * doubles[0] / norm, doubles, (grad * inside).double())
+    found = torch.autograd.grad(Grid(1 / 32, -128, 127).normed(v, gain), (v, gain), grad)
+    largest = (grad * inside * doubles[1] / norm).abs().max()  # of one value in a row the direction has no gradient
+    assert (found[0] - truth[0]).abs().max() < 1e-6 * largest
+    assert (found[1] - truth[1]).abs().max() < 1e-6 * truth[1].abs().max()
+
+
+def test_normed_weights_have_second_derivatives_and_those_of_torch_func():
+    grid = Grid(1 / 32, -128, 127)
+    v, gain, grad = normalised(SHAPES[1])
+    seconds = []
+    for made in (grid.normed, in_passes):
+        first = torch.autograd.grad((made(v, gain) * grad).sum(), (v, gain), create_graph=True)
+        seconds.append(torch.autograd.grad(sum((g**2).sum() for g in first), (v, gain)))
+    for found, expected in zip(*seconds, strict=True):
+        torch.testing.assert_close(found, expected)
+    ours, theirs = (
+        torch.func.grad(lambda x, made=made: (made(x, gain.detach()) * grad).sum())(v.detach())
+        for made in (grid.normed, in_passes)
+    )
+    torch.testing.assert_close(ours, theirs)
