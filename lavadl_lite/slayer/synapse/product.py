@@ -10,6 +10,8 @@ from ...kernels.torch_op import eager_apply, transformed
 
 __all__ = ["product"]
 
+_SHORT = 32  # steps: with so few, and weights that leave the cache between samples, ...
+_LARGE = 1 << 17  # ... one product of all samples gains more than it costs to lay them out
 _FEW = 1 << 19  # numbers in the products of all samples: up to this they are made at once, and then summed
 _MANY = 1 << 26  # products of two numbers from which on it pays to list the events
 _NARROW = 32  # outputs below which most of a tile would be empty
@@ -45,17 +47,32 @@ def _gradients(weight: Tensor, input: Tensor, grad: Tensor, wanted: Any) -> tupl
     return g_weight, _each(weight.flatten(1).t(), grad) if wanted[1] else None
 
 
+def _at_once(samples: int, weights: int, steps: int) -> bool:
+    return samples > 1 and steps <= _SHORT and weights >= _LARGE
+
+
+def _matrix(x: Tensor) -> Tensor:
+    """All samples and steps side by side, (C, N * T)."""
+    return x.transpose(0, 1).reshape(x.shape[1], -1)
+
+
 def _each(weight: Tensor, input: Tensor) -> Tensor:
-    if input.shape[-1] == 1:  # all samples are one matrix as they are
+    samples, _, steps = input.shape
+    if steps == 1:  # all samples are one matrix as they are
         return (input[..., 0] @ weight.t())[..., None]
+    if _at_once(samples, weight.numel(), steps):
+        return (weight @ _matrix(input)).view(len(weight), samples, steps).transpose(0, 1).contiguous()
     # one product a sample, in the input's own layout: matmul would copy all samples into one matrix and back
-    return torch.bmm(weight.expand(input.shape[0], -1, -1), input)
+    return torch.bmm(weight.expand(samples, -1, -1), input)
 
 
 def _summed(grad: Tensor, input: Tensor) -> Tensor:
-    if grad.shape[-1] == 1:
+    samples, _, steps = input.shape
+    if steps == 1:
         return grad[..., 0].t() @ input[..., 0]
-    few = len(grad) * grad.shape[1] * input.shape[1] <= _FEW
+    if _at_once(samples, grad.shape[1] * input.shape[1], steps):
+        return _matrix(grad) @ _matrix(input).t()
+    few = samples * grad.shape[1] * input.shape[1] <= _FEW
     if few or torch.is_grad_enabled():  # or a second derivative is wanted
         return torch.bmm(grad, input.mT).sum(0)
     total = grad[0] @ input[0].t()

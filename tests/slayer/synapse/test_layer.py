@@ -254,6 +254,29 @@ def test_the_product_has_the_gradients_of_a_plain_one():
     torch.testing.assert_close(ours, torch.func.grad(lambda w: (w @ x).square().sum())(weight.detach()))
 
 
+def test_short_sequences_of_large_layers_are_one_product():
+    """The same sums, gradients and second derivatives; spikes that are sent on lie in order."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randint(-128, 128, (300, 500), generator=generator) / 32
+    x = (torch.rand(3, 500, 5, generator=generator) < 0.3).float()
+    grad = torch.randn(3, 300, 5, generator=generator)
+    weight.requires_grad_(), x.requires_grad_()
+    y = product(weight, x)
+    assert y.is_contiguous()
+    assert torch.equal(y, torch.einsum("oi,nit->not", weight, x))
+    first = torch.autograd.grad(y, (weight, x), grad, create_graph=True)
+    doubles = [value.detach().double().requires_grad_() for value in (weight, x)]
+    truth = torch.autograd.grad(torch.matmul(*doubles), doubles, grad.double(), create_graph=True)
+    for a, b in zip(first, truth, strict=True):
+        assert (a - b).abs().max() < 1e-6 * b.abs().max()
+    second, expected = (
+        torch.autograd.grad(g_w.square().sum() + g_x.square().sum(), leaves)
+        for (g_w, g_x), leaves in ((first, (weight, x)), (truth, doubles))
+    )
+    for a, b in zip(second, expected, strict=True):
+        assert (a - b).abs().max() < 1e-5 * b.abs().max()
+
+
 @pytest.mark.parametrize("samples", [2, 40])
 def test_the_weights_gradient_is_summed_over_few_and_many_samples(samples):
     weight, x = torch.randn(30, 20, requires_grad=True), torch.randn(samples, 20, 7)
