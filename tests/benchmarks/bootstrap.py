@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rivals import cuba_loop
+from rivals import integer_cuba
 from timing import interleaved
 from torch.nn import functional
 
@@ -179,10 +179,21 @@ class _Sampler:
         return _Lines.apply(z, self.centers, self.slopes, self.ceiling, 1e-5)
 
 
+class _Rounded(torch.autograd.Function):
+    """The nearest multiple of 1/32, the gradient passed on."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.round(x / (1 / 32)) * (1 / 32)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
 def _held(weight):
-    """8 bits with sign, the gradient passed on."""
-    rounded = weight + ((weight * 32).round() / 32 - weight).detach()
-    return rounded.clamp(-4, 254 / 64)
+    """8 bits with sign."""
+    return _Rounded.apply(weight).clamp(-4, 254 / 64)
 
 
 class Loop(torch.nn.Module):
@@ -213,7 +224,7 @@ class Loop(torch.nn.Module):
             sampler.fit()
         if mode in (Mode.ANN, Mode.FIT):
             return sampler(z)
-        spikes = cuba_loop(z, 4096.0, 123.0, 1.25, 125.0, 0.1)
+        spikes = integer_cuba(z, 4096, 123, 1.25, 125.0, 0.1)
         if mode is Mode.SAMPLE:
             sampler.append(spikes, z)
         return functional.pad(spikes, (1, -1))

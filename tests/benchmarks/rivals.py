@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import torch
 
-__all__ = ["cuba_loop", "delay_gather", "lava_dl", "leaky_loop", "numpy_fill"]
+__all__ = ["cuba_loop", "delay_gather", "integer_cuba", "lava_dl", "leaky_loop", "numpy_fill"]
 
 
 @functools.cache
@@ -47,6 +47,39 @@ def cuba_loop(x, current_decay, voltage_decay, threshold=1.0, tau=100.0, rho=0.1
         voltage = voltage * (1 - spike.detach())
         spikes.append(spike)
     return torch.stack(spikes, -1)
+
+
+class _Integrator(torch.autograd.Function):
+    """A leaky integrator in the integers of the hardware, one step after another; decays carry no gradient here."""
+
+    @staticmethod
+    def forward(ctx, x, decay, scale, level):
+        ctx.keep = 1 - decay / 4096
+        states = torch.zeros_like(x)
+        state = torch.zeros(x.shape[:-1], dtype=torch.int64)
+        for t in range(x.shape[-1]):
+            product = state * (4096 - decay)
+            state = torch.sign(product) * (torch.abs(product) >> 12) + (scale * x[..., t]).to(torch.int64)
+            states[..., t] = state / scale
+            if level is not None:
+                state = state * (state < level)
+        return states
+
+    @staticmethod
+    def backward(ctx, grad):
+        g_x = torch.zeros_like(grad)
+        held = torch.zeros_like(grad[..., 0])
+        for t in range(grad.shape[-1] - 1, -1, -1):
+            held = ctx.keep * held + grad[..., t]
+            g_x[..., t] = held
+        return g_x, None, None, None
+
+
+def integer_cuba(x, current_decay, voltage_decay, threshold=1.0, tau=100.0, rho=0.1):
+    """CUBA neurons with the arithmetic of ours, in passes over time: current, voltage, spikes."""
+    current = _Integrator.apply(x, int(current_decay), 4096, None)
+    voltage = _Integrator.apply(current, int(voltage_decay), 4096, int(threshold * 4096) + 1)
+    return _Spike.apply(voltage, threshold, tau, rho)
 
 
 def leaky_loop(x, decay):
