@@ -58,9 +58,10 @@ def _matrix(x: Tensor) -> Tensor:
 
 def _each(weight: Tensor, input: Tensor) -> Tensor:
     samples, _, steps = input.shape
-    if steps == 1:  # all samples are one matrix as they are
+    at_once = _at_once(samples, weight.numel(), steps)
+    if steps == 1 and not (at_once and weight.is_contiguous()):  # all samples are one matrix as they are
         return (input[..., 0] @ weight.t())[..., None]
-    if _at_once(samples, weight.numel(), steps):
+    if at_once:
         return (weight @ _matrix(input)).view(len(weight), samples, steps).transpose(0, 1).contiguous()
     # one product a sample, in the input's own layout: matmul would copy all samples into one matrix and back
     return torch.bmm(weight.expand(samples, -1, -1), input)
