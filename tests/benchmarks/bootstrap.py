@@ -258,7 +258,7 @@ def contenders(sizes):
 
 
 def cycle(rounds, sizes=(784, 512, 512, 10)):
-    """Milliseconds of a step, and of an epoch of MNIST in which is sampled: ten steps, one fit, and all others."""
+    """Milliseconds of a step in each mode, of one of each, of what an epoch samples and fits, and of all that epoch."""
     torch.manual_seed(0)
     nets = contenders(sizes)
     optimizers = {name: torch.optim.Adam(net.parameters(), 1e-3, fused=True) for name, net in nets.items()}
@@ -280,11 +280,14 @@ def cycle(rounds, sizes=(784, 512, 512, 10)):
     found[Mode.ANN] = measured(Mode.ANN, 20)  # many in a row, as in training: what they work on stays in the cache
     for mode, seconds in found.items():
         say(f"{mode.name:7} {_ratios(seconds)}")
-    counts = {Mode.SAMPLE: 10, Mode.FIT: 1}
-    say(f"{'cycle':7} {_ratios({name: 10 * found[Mode.SAMPLE][name] + found[Mode.FIT][name] for name in nets})}")
-    counts[Mode.ANN] = EPOCH - sum(counts.values())
-    epoch = {name: sum(n * found[mode][name] for mode, n in counts.items()) for name in nets}
-    say(f"{'epoch':7} {_ratios(epoch)}")
+    turns = {
+        "each": dict.fromkeys(found, 1),
+        "refit": {Mode.SAMPLE: 10, Mode.FIT: 1},
+        "epoch": {Mode.SAMPLE: 10, Mode.FIT: 1, Mode.ANN: EPOCH - 11},
+    }
+    for turn, counts in turns.items():
+        total = {name: sum(n * found[mode][name] for mode, n in counts.items()) for name in nets}
+        say(f"{turn:7} {_ratios(total)}")
 
 
 def _ratios(seconds):
