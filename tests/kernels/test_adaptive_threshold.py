@@ -64,7 +64,8 @@ def test_chunks_equal_the_whole(case, data):
         for part, new in zip(parts, forward(chunk, second, decays, states, *numbers), strict=True):
             part.append(new)
         *_, th, r = truth_of((chunk, second, decays, states, *numbers))
-        states = [(th / scale).astype(np.float32), (r / scale).astype(np.float32), second[:, -1] if im.size else NONE]
+        last = second[:, -1].copy() if im.size else NONE
+        states = [(th / scale).astype(np.float32), (r / scale).astype(np.float32), last]
         at += length
     for part, truth in zip(parts, whole, strict=True):
         np.testing.assert_array_equal(np.concatenate(part, 1) if part else truth, truth)

@@ -80,11 +80,11 @@ def test_spikes_and_states_equal_the_integers(case, graded, late):
 
 
 def test_nothing_is_kept_where_nothing_is_wanted():
-    x = np.ones((3, 200), np.float32)
-    none = NONE, NONE
-    spikes, kept, *final = forward(x, (x[:, 0], x[:, 0]), none, 64, 65, keep=False)
+    x, none = np.ones((3, 200), np.float32), (NONE, NONE)
+    decays = np.ones((2, 3), np.float32)
+    spikes, kept, *final = forward(x, decays, none, 64, 65, keep=False)
     assert kept.size == final[0].size == final[1].size == 0
-    np.testing.assert_array_equal(spikes, forward(x, (x[:, 0], x[:, 0]), none, 64, 65)[0])
+    np.testing.assert_array_equal(spikes, forward(x, decays, none, 64, 65)[0])
 
 
 @settings(max_examples=strategies.examples(300))
