@@ -31,7 +31,7 @@ def backward(g_y, x, threshold, states, scale, mode, tau, rho, elements=None):
     g_x, g_threshold = np.full_like(g_y, np.nan), np.full(len(x), np.nan, np.float32)
     delta.backward(
         g_y, x, g_x, g_threshold, states, threshold, g_y.shape[1], len(g_y), float(scale), *mode,
-        np.log2(np.e) / tau, rho, rows=len(g_y), elements=g_y.size if elements is None else elements,
+        np.log2(np.e) / tau, float(rho), rows=len(g_y), elements=g_y.size if elements is None else elements,
     )  # fmt: skip
     return g_x, g_threshold
 
