@@ -21,8 +21,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lavadl_lite import demo, slayer, viz
 
-torch.manual_seed(0)
-
 # %%
 # The camera
 # ----------
@@ -142,51 +140,60 @@ NEURON = {
 EPOCHS = 25
 
 block = slayer.block.cuba
-net = torch.nn.Sequential(
-    block.Flatten(),
-    block.Dense(NEURON, 2 * SIDE * SIDE, 128, weight_norm=True, delay=True),
-    block.Dense(NEURON, 128, 10, weight_norm=True),
-)
-shape = tensors.shape[1:-1]
-for layer in net:
-    shape = layer.materialize(shape)
-optimizer = torch.optim.Adam(slayer.utils.param_groups(net, lr=0.005))
-schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
-stats = slayer.utils.LearningStats()
-error = slayer.loss.SpikeRate(true_rate=0.5, false_rate=0.03, reduction="mean")
-assistant = slayer.utils.Assistant(net, error, optimizer, stats, slayer.classifier.Rate.predict)
-best = {}
 
 
-def after(epoch):
-    """Keep the weights of the epoch with the smallest validation loss."""
-    schedule.step()
-    if stats.validation.best_loss:
-        best.update(epoch=epoch, weights=copy.deepcopy(net.state_dict()))
+def learn(seed):
+    """The network of ``seed`` with its weights of the epoch with the smallest validation loss, statistics, epoch."""
+    torch.manual_seed(seed)
+    net = torch.nn.Sequential(
+        block.Flatten(),
+        block.Dense(NEURON, 2 * SIDE * SIDE, 128, weight_norm=True, delay=True),
+        block.Dense(NEURON, 128, 10, weight_norm=True),
+    )
+    shape = tensors.shape[1:-1]
+    for layer in net:
+        shape = layer.materialize(shape)
+    optimizer = torch.optim.Adam(slayer.utils.param_groups(net, lr=0.005))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
+    stats = slayer.utils.LearningStats()
+    error = slayer.loss.SpikeRate(true_rate=0.5, false_rate=0.03, reduction="mean")
+    assistant = slayer.utils.Assistant(net, error, optimizer, stats, slayer.classifier.Rate.predict)
+    best = {}
+
+    def after(epoch):
+        schedule.step()
+        if stats.validation.best_loss:
+            best.update(epoch=epoch, weights=copy.deepcopy(net.state_dict()))
+
+    batches = DataLoader(TensorDataset(*train), batch_size=32, shuffle=True)
+    assistant.fit(batches, EPOCHS, DataLoader(TensorDataset(*valid), batch_size=128), on_epoch=after)
+    net.load_state_dict(best["weights"])
+    return net.eval(), stats, best["epoch"]
+
+
+def right(output):
+    """The part of the test's recordings that an output (N, 10, T) tells the digit of."""
+    return (slayer.classifier.Rate.predict(output) == test[1]).float().mean().item()
 
 
 threads = torch.get_num_threads()
 torch.set_num_threads(1)  # batches this small gain nothing from a second one
-batches = DataLoader(TensorDataset(*train), batch_size=32, shuffle=True)
-assistant.fit(batches, EPOCHS, DataLoader(TensorDataset(*valid), batch_size=128), on_epoch=after)
-net.load_state_dict(best["weights"])
+net, stats, epoch = learn(seed=0)
 torch.set_num_threads(threads)
 
-demo.draw_learning(plt.figure(figsize=(9, 3.5), layout="constrained"), demo.Learnt(stats, best["epoch"], []))
+demo.draw_learning(plt.figure(figsize=(9, 3.5), layout="constrained"), demo.Learnt(stats, epoch, []))
 plt.show()
 
 # %%
 # The test
 # --------
 
-net.eval()
-inputs, truth = test
+inputs = test[0]
 with torch.no_grad():
     hidden = net[1](net[0](inputs))
     output = net[2](hidden)
-predicted = slayer.classifier.Rate.predict(output)
-accuracy = (predicted == truth).float().mean()
-print(f"test accuracy: {accuracy:.4f} on {len(truth)} recordings")
+accuracy = right(output)
+print(f"test accuracy: {accuracy:.4f} on {len(inputs)} recordings")
 assert accuracy >= 0.95
 
 # %%

@@ -17,7 +17,7 @@ from numba import njit
 
 from . import openmp
 
-__all__ = ["cpu_kernel", "inlined", "run_rows", "step", "threads"]
+__all__ = ["cpu_kernel", "cuts", "inlined", "run_all", "run_rows", "step", "threads"]
 
 LANES = 16  # rows that a kernel handles together: the float32 of one cache line
 SERIAL_BELOW = 50_000  # elements; handing work to a thread costs as much as computing this many

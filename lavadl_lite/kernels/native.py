@@ -18,6 +18,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core.compiler_lock import global_compiler_lock
 
+from ..errors import DeviceError
 from . import cpu, openmp
 
 __all__ = ["Native"]
@@ -64,6 +65,8 @@ class Native:
 
         Raises
         ------
+        DeviceError
+            For a tensor on another device.
         TypeError
             For an argument of another type, and for a tensor that only stands for one.
         ValueError
@@ -112,6 +115,8 @@ class Native:
 
 
 def _address(tensor: Any) -> int:
+    if not tensor.is_cpu:  # its address would mean nothing here
+        raise DeviceError(f"expected every tensor on cpu, got one on {tensor.device}")
     try:
         address = tensor.data_ptr()
     except RuntimeError:

@@ -16,7 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-__all__ = ["forget", "run", "usable"]
+__all__ = ["forget", "run", "start", "team", "usable"]
 
 _MAPS = Path("/proc/self/maps")
 

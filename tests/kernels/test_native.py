@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 
+from lavadl_lite.errors import DeviceError
 from lavadl_lite.kernels import cpu, openmp
 from lavadl_lite.kernels.native import Native
 
@@ -68,9 +69,31 @@ def test_tensors_without_memory_are_refused():
     torch = pytest.importorskip("torch")
     with torch._subclasses.FakeTensorMode():
         fake = torch.zeros(3)
-    for tensor in (fake, torch.zeros(3, device="meta")):
-        with pytest.raises(TypeError, match="expected tensors with memory for a kernel"):
-            told((tensor, *ARRAYS[1:]), (1, 0.5, True), [0, 1])
+    with pytest.raises(TypeError, match="expected tensors with memory for a kernel"):
+        told((fake, *ARRAYS[1:]), (1, 0.5, True), [0, 1])
+
+
+def test_an_address_on_another_device_is_never_used():
+    """Also where only a later argument lies there: the first one decides where a kernel runs."""
+    torch = pytest.importorskip("torch")
+
+    class Elsewhere:
+        is_cpu, device, dtype, shape = False, "cuda:0", torch.float32, (3,)
+
+        def is_contiguous(self):
+            return True
+
+        def data_ptr(self):
+            return 1 << 40
+
+        def numel(self):
+            return 3
+
+    for tensor, name in ((Elsewhere(), "cuda:0"), (torch.zeros(3, device="meta"), "meta")):
+        for at in (0, 2):
+            arrays = [*ARRAYS[:at], tensor, *ARRAYS[at + 1 :]]
+            with pytest.raises(DeviceError, match=f"expected every tensor on cpu, got one on {name}"):
+                told(arrays, (1, 0.5, True), [0, 1])
 
 
 def test_numbers_beyond_float32_are_infinite():

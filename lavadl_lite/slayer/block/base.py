@@ -110,7 +110,7 @@ class AbstractBlock(torch.nn.Module):
     def _reply(self, drive: Any) -> Tensor:
         """The answer as the next layer sees it."""
         if self.delay_shift and self.delay is None and self.neuron.sends_late:
-            return self.neuron(drive, late=True)
+            return self.neuron(drive, late=True)  # which is how such neurons answer a signal too
         return self._sent(self._answer(drive))
 
     def _sent(self, spikes: Tensor) -> Tensor:

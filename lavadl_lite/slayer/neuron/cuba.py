@@ -218,7 +218,8 @@ class Neuron(AbstractIntegrator):
         """Whether :meth:`forward` can delay its spikes by itself: in one pass, without memory, watched by nobody."""
         if self.norm is not None or self.drop is not None or self.persistent_state or callable(self.surrogate_shape):
             return False
-        return type(self).forward is Neuron.forward and not (self._forward_hooks or self._forward_pre_hooks)
+        watched = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
+        return type(self).forward is Neuron.forward and not watched
 
     def forward(self, input: Tensor, late: bool = False) -> Tensor:
         """Spikes of a dendrite current.

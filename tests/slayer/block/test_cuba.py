@@ -147,10 +147,28 @@ def test_who_watches_the_neurons_sees_their_spikes_before_the_step_delay():
     block = cuba.Dense(PARAMS, 6, 5, weight_scale=4)
     x = torch.rand(2, 6, 40).round()
     sent, seen = block(x), []
-    block.neuron.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    hook = block.neuron.register_forward_hook(lambda module, inputs, output: seen.append(output))
     assert torch.equal(block(x), sent)
     assert torch.equal(seen[0][..., :-1], sent[..., 1:])
     assert sent.any()
+    hook.remove()
+    block.neuron.register_full_backward_hook(lambda module, inputs, outputs: seen.append(outputs[0]))
+    grad = torch.rand_like(sent)
+    block(x).backward(grad)
+    assert torch.equal(seen[1][..., :-1], grad[..., 1:])
+    assert not seen[1][..., -1].any()
+
+
+def test_neurons_with_a_forward_of_their_own_are_delayed_by_a_pass():
+    class Silenced(cuba.Dense.neuron_type):
+        def forward(self, input):
+            return super().forward(input) * 0.5
+
+    block, x = cuba.Dense(PARAMS, 6, 5, weight_scale=4), torch.rand(2, 6, 40).round()
+    sent = block(x)
+    block.neuron.__class__ = Silenced
+    assert sent.any()
+    assert torch.equal(block(x), sent * 0.5)
 
 
 @pytest.mark.parametrize("norm", [MeanOnlyBatchNorm, WgtScaleBatchNorm])
