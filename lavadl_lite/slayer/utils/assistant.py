@@ -79,7 +79,7 @@ class Assistant:
             group["lr"] /= factor
 
     def train(self, input: Tensor, target: Tensor) -> Tensor | tuple[Tensor, Any]:
-        """Take one optimizer step on a batch; a network in evaluation mode is put into training mode.
+        """Take one optimizer step on a batch; the network and all its modules are put into training mode.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class Assistant:
             If the network does not return what ``count_log`` and ``lam`` call for, or there is no optimizer.
         """
         optimizer = self._optimizer()
-        if not self.net.training:  # saying it again to every module takes a twentieth of a small network's step
+        if not all(module.training for module in self.net.modules()):  # asking costs a quarter of saying it again
             self.net.train()
         output, net_loss, count, loss = self._run(input, target, "training")
         if self.lam is not None:

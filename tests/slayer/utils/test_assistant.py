@@ -68,6 +68,17 @@ def test_train_takes_the_optimizer_step_of_the_loss(batch):
     assert trainer.device == torch.device("cpu")
 
 
+def test_train_trains_a_module_that_another_network_left_in_evaluation_mode(batch):
+    drop = torch.nn.Dropout(1.0)
+    others = [torch.nn.Sequential(torch.nn.Linear(4, 3), drop) for _ in range(2)]
+    first, second = (Assistant(net, error, torch.optim.SGD(net.parameters(), lr=0.1)) for net in others)
+    first.test(*batch)
+    assert second.net.training
+    assert not drop.training
+    assert not second.train(*batch).any()
+    assert drop.training
+
+
 @pytest.mark.parametrize(("phase", "name"), [("training", "train"), ("testing", "test"), ("validation", "valid")])
 def test_each_phase_counts_for_itself(phase, name, batch):
     runner = assistant()
