@@ -10,6 +10,7 @@ from torch import Tensor
 from ...errors import ExchangeError, ParameterError, ShapeError
 from ...exchange import Layer
 from ..synapse.base import integers
+from ..utils.quantize import Grid
 from .base import AbstractBlock, Hook, Output
 
 __all__ = ["AbstractAverage", "AbstractFlatten", "AbstractInput", "AbstractTimeDecimation"]
@@ -92,6 +93,8 @@ class AbstractInput(AbstractBlock):
 
     def _drive(self, input: Tensor) -> Tensor:
         signal = self.neuron.quantize_8bit(input.to(torch.float32))
+        if isinstance(self.pre_hook_fx, Grid) and self.weight is not None and self.bias is not None:
+            return self.pre_hook_fx.affine(signal, self.weight, self.bias)
         if self.weight is not None:
             signal = signal * self._held(self.weight)
         if self.bias is not None:

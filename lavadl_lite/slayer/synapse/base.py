@@ -129,12 +129,18 @@ class AbstractLayer(torch.nn.Module):
         mask : Tensor, broadcastable to the weight, optional
             What the weight is multiplied by before its quantisation.
         """
-        if mask is None and self.weight_norm_enabled and isinstance(self.pre_hook_fx, Grid):
-            return self.pre_hook_fx.normed(self.weight_v, self.weight_g)
+        grid = self._norm_grid(mask)
+        if grid is not None:
+            return grid.normed(self.weight_v, self.weight_g)
         weight = self._normed() if self.weight_norm_enabled else self.weight
         if mask is not None:
             weight = weight * mask
         return weight if self.pre_hook_fx is None else self.pre_hook_fx(weight)
+
+    def _norm_grid(self, mask: Tensor | None) -> Grid | None:
+        """What a normalised weight is rounded onto, where nothing comes between."""
+        hook = self.pre_hook_fx
+        return hook if isinstance(hook, Grid) and mask is None and self.weight_norm_enabled else None
 
     @property
     def shape(self) -> torch.Size:

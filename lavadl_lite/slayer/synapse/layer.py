@@ -10,7 +10,7 @@ from ...errors import ShapeError
 from .base import AbstractLayer, Hook, integers
 from .conv import Conv, ConvTranspose
 from .pool import Pool, Unpool
-from .product import product
+from .product import normed_product, product
 
 __all__ = ["Conv", "ConvTranspose", "Dense", "Pool", "Unpool"]
 
@@ -93,15 +93,21 @@ class Dense(AbstractLayer):
                 f"expected an input (N, {self.in_channels}, T) or (N, {self.in_channels}, H, W, T), "
                 f"got shape {tuple(input.shape)}"
             )
-        weight = self.effective_weight(mask)
-        x = x.to(weight.dtype)
         if self.kernel_size == (1, 1, 1):
-            y = product(weight, x.flatten(2))
+            y = self._product(x.flatten(2), mask)
             y = y if input.dim() == 3 else y.reshape(input.shape[0], self.out_channels, *input.shape[2:])
         elif input.dim() == 3:
             raise ShapeError(f"expected an input (N, C, H, W, T) for a kernel over a plane, got {tuple(input.shape)}")
         elif input.shape[2:4] == self.kernel_size[:2]:
-            y = product(weight, x.flatten(1, 3))[:, :, None, None]
+            y = self._product(x.flatten(1, 3), mask)[:, :, None, None]
         else:
-            y = torch.nn.functional.conv3d(x, weight)
+            weight = self.effective_weight(mask)
+            y = torch.nn.functional.conv3d(x.to(weight.dtype), weight)
         return y.to(input.dtype)
+
+    def _product(self, input: Tensor, mask: Tensor | None) -> Tensor:
+        grid = self._norm_grid(mask)
+        if grid is not None:
+            return normed_product(self.weight_v, self.weight_g, input.to(self.weight_v.dtype), grid)
+        weight = self.effective_weight(mask)
+        return product(weight, input.to(weight.dtype))

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ... import kernels
 from ...kernels.torch_op import eager_apply, transformed
+from ..utils.quantize import Grid
 
-__all__ = ["product"]
+__all__ = ["normed_product", "product"]
 
 _SHORT = 32  # steps: with so few, and weights that leave the cache between samples, ...
 _LARGE = 1 << 17  # ... one product of all samples gains more than it costs to lay them out
@@ -80,6 +81,31 @@ def _summed(grad: Tensor, input: Tensor) -> Tensor:
     for g, x in zip(grad[1:], input[1:], strict=True):
         total.addmm_(g, x.t())
     return total
+
+
+class _NormedProduct(torch.autograd.Function):
+    """The same with a weight that is normalised and rounded on the way; its gradient is turned where it was summed."""
+
+    @staticmethod
+    def forward(ctx: Any, direction: Tensor, gain: Tensor, input: Tensor, grid: Grid) -> Tensor:
+        weight, norm = grid.weight_and_norm(direction, gain)
+        ctx.grid = grid
+        ctx.save_for_backward(direction, gain, input, weight, norm)
+        return _each(weight.flatten(1), input)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        direction, gain, input, weight, norm = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:3]
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            y = _product(ctx.grid.normed(direction, gain), input)
+            given = [x for x, needed in zip((direction, gain, input), wanted, strict=True) if needed]
+            found = iter(torch.autograd.grad(y, given, grad, create_graph=True))
+            return *[next(found) if needed else None for needed in wanted], None
+        g_weight, g_input = _gradients(weight, input, grad, (wanted[0] or wanted[1], wanted[2]))
+        if g_weight is None:
+            return None, None, g_input, None
+        return *ctx.grid.gradients(direction, gain, norm, g_weight, into=g_weight), g_input, None
 
 
 class _EventProduct(torch.autograd.Function):
@@ -161,6 +187,7 @@ def _events(weight: Tensor, input: Tensor) -> tuple[Tensor, Tensor, Tensor] | No
 
 
 _product = eager_apply(_Product)
+_normed_product = eager_apply(_NormedProduct)
 _event_product = eager_apply(_EventProduct)
 
 
@@ -176,8 +203,35 @@ def product(weight: Tensor, input: Tensor) -> Tensor:
     -------
     Tensor, shape (N, out, T)
     """
-    # compiled graphs and mixed precision have rules of their own for products
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled(input.device.type):
+    if _left_to_torch(input):
         return _each(weight.flatten(1), input)
     events = _events(weight, input)
     return _product(weight, input) if events is None else _event_product(weight, input, *events)
+
+
+def normed_product(direction: Tensor, gain: Tensor, input: Tensor, grid: Grid) -> Tensor:
+    """:func:`product` of ``grid.normed(direction, gain)`` and ``input``.
+
+    Parameters
+    ----------
+    direction : Tensor, shape (out, ...) of out x in numbers
+    gain : Tensor, shape (out, 1, ...)
+    input : Tensor, shape (N, in, T)
+    grid : Grid
+        What the weight is rounded onto.
+
+    Returns
+    -------
+    Tensor, shape (N, out, T)
+    """
+    if _left_to_torch(input) or not grid.norms(direction, gain) or input.dtype != torch.float32:
+        return product(grid.normed(direction, gain), input)
+    events = _events(direction, input)
+    if events is not None:
+        return _event_product(grid.normed(direction, gain), input, *events)
+    return _normed_product(direction, gain, input, grid)
+
+
+def _left_to_torch(input: Tensor) -> bool:
+    """Whether compiled graphs or mixed precision have rules of their own for products."""
+    return torch.compiler.is_compiling() or torch.is_autocast_enabled(input.device.type)

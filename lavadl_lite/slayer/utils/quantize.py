@@ -118,7 +118,7 @@ def quantize_within(input: Tensor, step: float, lowest: int, highest: int) -> Te
     """
     if _plain() or input.dtype != torch.float32:
         return quantize(input, step).clamp(lowest * step, highest * step)
-    return (_within if input.requires_grad else _Within.forward)(input, step, lowest, highest)
+    return (_within if input.requires_grad else _held)(input, step, lowest, highest)
 
 
 def _plain() -> bool:
@@ -131,13 +131,7 @@ class _Within(torch.autograd.Function):
 
     @staticmethod
     def forward(input: Tensor, step: float, lowest: int, highest: int) -> Tensor:
-        if input.numel() <= _FEW:
-            return _rounded(input, step, floor=False).clamp_(lowest * step, highest * step)
-        launch = kernels.launch
-        x, y = launch.ready(input), launch.empty(input.shape, input)
-        ends = float(lowest), float(highest)
-        kernels.rounding.forward(x, y, 1 / step, step, *ends, rows=x.numel(), elements=x.numel())
-        return y
+        return _held(input, step, lowest, highest)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -148,54 +142,83 @@ class _Within(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (input,) = ctx.saved_tensors
         step, lowest, highest = ctx.numbers
-        if torch.is_grad_enabled():  # a second derivative is wanted
-            steps = torch.round(input.detach() / step)
-            return grad * ((steps >= lowest) & (steps <= highest)), None, None, None
-        # half a step outside of the range, an even end is what is rounded to, and an odd one is not
-        if input.numel() <= _FEW and lowest % 2 == 0 and highest % 2:
-            below = float(np.nextafter(np.float32((lowest - 0.5) * step), np.float32(-np.inf)))
-            return torch.ops.aten.hardtanh_backward(grad, input, below, (highest + 0.5) * step), None, None, None
-        launch = kernels.launch
-        x, g_x = launch.ready(input), launch.empty(input.shape, input)
-        ends = float(lowest), float(highest)
-        kernels.rounding.backward(x, launch.ready(grad), g_x, 1 / step, *ends, rows=x.numel(), elements=x.numel())
-        return g_x, None, None, None
+        return _passed(input, grad, step, lowest, highest), None, None, None
+
+
+def _held(input: Tensor, step: float, lowest: int, highest: int) -> Tensor:
+    """Rounded inside the range."""
+    if input.numel() <= _FEW:
+        return _rounded(input, step, floor=False).clamp_(lowest * step, highest * step)
+    launch = kernels.launch
+    x, y = launch.ready(input), launch.empty(input.shape, input)
+    kernels.rounding.forward(x, y, 1 / step, step, float(lowest), float(highest), rows=x.numel(), elements=x.numel())
+    return y
+
+
+def _passed(input: Tensor, grad: Tensor, step: float, lowest: int, highest: int) -> Tensor:
+    """The gradient where what is rounded lies in the range, else 0."""
+    if torch.is_grad_enabled():  # a second derivative is wanted
+        steps = torch.round(input.detach() / step)
+        return grad * ((steps >= lowest) & (steps <= highest))
+    # half a step outside of the range, an even end is what is rounded to, and an odd one is not
+    if input.numel() <= _FEW and lowest % 2 == 0 and highest % 2:
+        below = float(np.nextafter(np.float32((lowest - 0.5) * step), np.float32(-np.inf)))
+        return torch.ops.aten.hardtanh_backward(grad, input, below, (highest + 0.5) * step)
+    launch = kernels.launch
+    x, g_x = launch.ready(input), launch.empty(input.shape, input)
+    ends = float(lowest), float(highest)
+    kernels.rounding.backward(x, launch.ready(grad), g_x, 1 / step, *ends, rows=x.numel(), elements=x.numel())
+    return g_x
 
 
 _within = eager_apply(_Within)
 
 
-class _NormedWithin(torch.autograd.Function):
-    """The same of a weight that has just been normalised, and that nothing else sees: rounded in its place."""
+class _AffineWithin(torch.autograd.Function):
+    """A signal times a rounded factor, plus a rounded offset, see :meth:`Grid.affine`."""
 
     @staticmethod
-    def forward(ctx: Any, direction: Tensor, gain: Tensor, *numbers: Any) -> Tensor:
-        v, g = kernels.launch.ready(direction), kernels.launch.ready(gain)
-        weight, norm = torch._weight_norm_interface(v, g, 0)  # noqa: SLF001 - the bits of lava-dl
-        step, lowest, highest = ctx.numbers = numbers
-        ends = float(lowest), float(highest)
-        kernels.rounding.forward(weight, weight, 1 / step, step, *ends, rows=v.numel(), elements=v.numel())
+    def forward(ctx: Any, signal: Tensor, factor: Tensor, offset: Tensor, numbers: Any) -> Tensor:
+        held = _held(factor, *numbers)
+        ctx.numbers = numbers
+        ctx.save_for_backward(signal, factor, offset, held)
+        return (signal * held).add_(_held(offset, *numbers))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        signal, factor, offset, held = ctx.saved_tensors
+        of_signal, of_factor, of_offset, _ = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            held = quantize_within(factor, *ctx.numbers)
+        return (
+            grad * held if of_signal else None,
+            _passed(factor, (grad * signal).sum().view(factor.shape), *ctx.numbers) if of_factor else None,
+            _passed(offset, grad.sum().view(offset.shape), *ctx.numbers) if of_offset else None,
+            None,
+        )
+
+
+_affine_within = eager_apply(_AffineWithin)
+
+
+class _NormedWithin(torch.autograd.Function):
+    """Rounding of a normalised weight, see :meth:`Grid.normed`."""
+
+    @staticmethod
+    def forward(ctx: Any, direction: Tensor, gain: Tensor, grid: Any) -> Tensor:
+        weight, norm = grid.weight_and_norm(direction, gain)
+        ctx.grid = grid
         ctx.save_for_backward(direction, gain, norm)
         return weight
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         direction, gain, norm = ctx.saved_tensors
-        step, lowest, highest = ctx.numbers
         if torch.is_grad_enabled():  # a second derivative is wanted
-            weight = torch._weight_norm(direction, gain, 0)  # noqa: SLF001
-            rounded = quantize_within(weight, step, lowest, highest)
-            grads = torch.autograd.grad(rounded, (direction, gain), grad, create_graph=True)
-            return *grads, None, None, None
-        launch = kernels.launch
-        v, g = launch.ready(direction), launch.ready(gain)
-        g_v, g_g = launch.empty(v.shape, v), launch.empty(g.shape, g)
-        rows = len(v)
-        kernels.rounding.normed_backward(
-            v, launch.ready(grad), g, norm, g_v, g_g, v.numel() // rows, 1 / step, float(lowest), float(highest),
-            rows=rows, elements=v.numel(),
-        )  # fmt: skip
-        return g_v, g_g, None, None, None
+            weight = ctx.grid(torch._weight_norm(direction, gain, 0))  # noqa: SLF001
+            return *torch.autograd.grad(weight, (direction, gain), grad, create_graph=True), None
+        into = kernels.launch.empty(direction.shape, direction)
+        return *ctx.grid.gradients(direction, gain, norm, grad, into), None
 
 
 _normed_within = eager_apply(_NormedWithin)
@@ -220,6 +243,19 @@ class Grid:
     def __call__(self, weight: Tensor) -> Tensor:
         return quantize_within(weight, self.step, self.lowest, self.highest)
 
+    def affine(self, signal: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
+        """``signal * self(factor) + self(offset)``, as one step of autograd.
+
+        Parameters
+        ----------
+        signal : Tensor, any shape
+        factor, offset : Tensor, shape (1,)
+        """
+        single = signal.dtype == factor.dtype == offset.dtype == torch.float32
+        if _plain() or not single or factor.numel() != 1 or offset.numel() != 1:
+            return signal * self(factor) + self(offset)
+        return _affine_within(signal, factor, offset, (self.step, self.lowest, self.highest))
+
     def normed(self, direction: Tensor, gain: Tensor) -> Tensor:
         """The same of ``gain * direction / norm``, as ``torch._weight_norm`` makes it, in fewer passes.
 
@@ -229,10 +265,44 @@ class Grid:
         gain : Tensor, shape (n, 1, ...)
             Norm of each entry of the first axis.
         """
-        single = direction.dtype == gain.dtype == torch.float32 and kernels.launch.on_cpu(direction)
-        if _plain() or not single or direction.numel() <= _FEW:
+        if direction.numel() <= _FEW or not self.norms(direction, gain):
             return self(torch._weight_norm(direction, gain, 0))  # noqa: SLF001
-        return _normed_within(direction, gain, self.step, self.lowest, self.highest)
+        return _normed_within(direction, gain, self)
+
+    @staticmethod
+    def norms(direction: Tensor, gain: Tensor) -> bool:
+        """Whether :meth:`weight_and_norm` and :meth:`gradients` can take the place of torch's operations."""
+        single = direction.dtype == gain.dtype == torch.float32
+        return single and kernels.launch.on_cpu(direction) and not _plain()
+
+    def weight_and_norm(self, direction: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`normed` without a graph, rounded where it was normalised, and the norms of the directions."""
+        v, g = kernels.launch.ready(direction), kernels.launch.ready(gain)
+        weight, norm = torch._weight_norm_interface(v, g, 0)  # noqa: SLF001 - the bits of lava-dl
+        ends = float(self.lowest), float(self.highest)
+        kernels.rounding.forward(weight, weight, 1 / self.step, self.step, *ends, rows=v.numel(), elements=v.numel())
+        return weight, norm
+
+    def gradients(
+        self, direction: Tensor, gain: Tensor, norm: Tensor, grad: Tensor, into: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients of direction and gain from that of :meth:`normed`, in one pass.
+
+        Parameters
+        ----------
+        norm : Tensor
+            As :meth:`weight_and_norm` gave it.
+        grad : Tensor, shape of ``direction``
+        into : Tensor, shape of ``direction``
+            What the first result is written to; may be ``grad`` itself.
+        """
+        launch = kernels.launch
+        v, g_gain, rows = launch.ready(direction), launch.empty(gain.shape, gain), len(direction)
+        kernels.rounding.normed_backward(
+            v, launch.ready(grad), launch.ready(gain), norm, into, g_gain, v.numel() // rows, 1 / self.step,
+            float(self.lowest), float(self.highest), rows=rows, elements=v.numel(),
+        )  # fmt: skip
+        return into, g_gain
 
 
 def quantize_hook_fx(x: Tensor, scale: int = 1 << 6, num_bits: int = 8, descale: bool = False) -> Tensor:

@@ -1,10 +1,11 @@
-"""The product of a dense synapse: events alone or everything, the same sums, the same gradients."""
+"""The product of a dense synapse: events alone or everything, at once or in parts, the same sums and gradients."""
 
 import pytest
 import torch
 
 from lavadl_lite.slayer.synapse import product as module
-from lavadl_lite.slayer.synapse.product import product
+from lavadl_lite.slayer.synapse.product import normed_product, product
+from lavadl_lite.slayer.utils.quantize import Grid
 
 WEIGHT = (70, 40, 1, 1, 1)
 
@@ -89,3 +90,85 @@ def test_a_large_layer_takes_events_by_itself():
     y = product(weight, x)
     assert node(y) == "_EventProductBackward"
     assert torch.equal(y, everything(weight, x))
+
+
+GRID = Grid(1 / 32, -128, 127)
+
+
+def normalised(out=70, inputs=40, steps=5, rate=0.5):
+    """Directions, and gains with which some of the weights leave the range, and an input."""
+    torch.manual_seed(1)
+    direction = torch.randn(out, inputs, 1, 1, 1).requires_grad_()
+    gain = (3 + 3 * torch.rand(out, 1, 1, 1, 1)).mul(inputs**0.5).requires_grad_()
+    return direction, gain, (torch.rand(3, inputs, steps) < rate).float().requires_grad_()
+
+
+def in_parts(direction, gain, x):
+    return product(GRID(torch._weight_norm(direction, gain, 0)), x)
+
+
+@pytest.mark.parametrize("sizes", [(70, 40, 5), (3, 2, 1), (400, 350, 1), (300, 500, 20)])
+def test_a_normalised_weight_gives_the_sums_and_gradients_of_its_parts(sizes):
+    leaves = normalised(*sizes)
+    y, truth = normed_product(*leaves, GRID), in_parts(*leaves)
+    assert (node(y), node(truth)) == ("_NormedProductBackward", "_ProductBackward")
+    assert torch.equal(y, truth)
+    with torch.no_grad():
+        steps = (32 * torch._weight_norm(*leaves[:2], 0)).round()
+        inside, held = (steps >= -128) & (steps <= 127), steps.clamp(-128, 127) / 32
+    assert inside.any()
+    assert not inside.all()
+    exact = [v.detach().double().requires_grad_() for v in leaves]
+    turned = exact[1] / exact[0].flatten(1).norm(dim=1).view_as(exact[1])
+    passed = turned * exact[0] * inside
+    weight = passed + (held - passed).detach()  # rounded as it was
+    upstream = torch.randn_like(y)
+    truths = torch.autograd.grad(everything(weight, exact[2]), (*exact, weight), upstream.double())
+    scales = [g.abs().max() for g in (truths[3] * turned.detach(), *truths[1:3])]
+    for given in (leaves, leaves[:2], leaves[2:], leaves[1:2]):
+        inputs = [v if any(v is g for g in given) else v.detach() for v in leaves]
+        found = torch.autograd.grad(normed_product(*inputs, GRID), given, upstream)
+        for leaf, ours in zip(given, found, strict=True):
+            place = next(i for i, v in enumerate(leaves) if v is leaf)
+            assert ours.shape == leaf.shape
+            assert float((ours - truths[place]).abs().max() / scales[place]) < 1e-6
+
+
+def test_a_second_derivative_of_a_normalised_weight_is_that_of_its_parts():
+    leaves, found = normalised(), []
+    for made in (lambda *given: normed_product(*given, GRID), in_parts):
+        first = torch.autograd.grad(made(*leaves).square().sum(), leaves, create_graph=True)
+        found.append(torch.autograd.grad(sum(g.square().sum() for g in first), leaves))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.abs().max()))
+
+
+def test_a_gradient_that_somebody_keeps_is_left_as_it_is():
+    direction, gain, x = normalised()
+    weight, upstream = GRID.normed(direction, gain), torch.randn(70, 40, 1, 1, 1)
+    kept = upstream.clone()
+    torch.autograd.grad(weight, (direction, gain), upstream)
+    y, upstream_y = normed_product(direction, gain, x, GRID), torch.randn(3, 70, 5)
+    kept_y = upstream_y.clone()
+    torch.autograd.grad(y, (direction, gain, x), upstream_y, retain_graph=True)
+    torch.autograd.grad(y, (direction, gain, x), upstream_y)
+    assert torch.equal(upstream, kept)
+    assert torch.equal(upstream_y, kept_y)
+
+
+def test_parts_are_taken_where_torch_has_rules_and_where_events_are_few(small):
+    direction, gain, x = normalised(steps=50, rate=0.05)
+    events = normed_product(direction, gain, x, GRID)
+    assert node(events) == "_EventProductBackward"
+    assert torch.equal(events, everything(GRID.normed(direction, gain), x))
+    double = normed_product(direction.double(), gain.double(), x.double(), GRID)
+    assert double.dtype == torch.float64
+    assert node(double) == "_ProductBackward"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert normed_product(direction, gain, x, GRID).dtype == torch.bfloat16
+    given = direction.detach(), gain.detach(), x.detach()
+    ours, theirs = (
+        torch.func.grad(lambda v, made=made: made(v, *given[1:]).square().sum())(given[0])
+        for made in (lambda *given: normed_product(*given, GRID), in_parts)
+    )
+    torch.testing.assert_close(ours, theirs)

@@ -190,3 +190,45 @@ def test_normed_weights_have_second_derivatives_and_those_of_torch_func():
         for made in (grid.normed, in_passes)
     )
     torch.testing.assert_close(ours, theirs)
+
+
+def affine_in_parts(signal, factor, offset):
+    return signal * quantize_within(factor, 1 / 32, -128, 127) + quantize_within(offset, 1 / 32, -128, 127)
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1.01, 0.24), (5.0, -0.3), (-4.01, 3.99)])
+def test_an_affine_signal_is_that_of_its_parts(factor, offset):
+    torch.manual_seed(0)
+    leaves = [torch.randn(7, 30).requires_grad_(), *(torch.tensor([x], requires_grad=True) for x in (factor, offset))]
+    grid, upstream = Grid(1 / 32, -128, 127), torch.randn(7, 30)
+    found, expected = grid.affine(*leaves), affine_in_parts(*leaves)
+    assert torch.equal(found, expected)
+    for wanted in (leaves, leaves[:1], leaves[1:]):
+        inputs = [x if any(x is w for w in wanted) else x.detach() for x in leaves]
+        grads = [torch.autograd.grad(made(*inputs), wanted, upstream) for made in (grid.affine, affine_in_parts)]
+        for ours, theirs in zip(*grads, strict=True):
+            torch.testing.assert_close(ours, theirs)
+    seconds = []
+    for y in (found, expected):
+        first = torch.autograd.grad(y, leaves, upstream, create_graph=True)
+        total = sum((g**2).sum() for g in first)
+        seconds.append(torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True))
+    for ours, theirs in zip(*seconds, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    ours, theirs = (
+        torch.func.grad(lambda x, made=made: (made(leaves[0].detach(), x, leaves[2].detach()) * upstream).sum())(
+            leaves[1].detach()
+        )
+        for made in (grid.affine, affine_in_parts)
+    )
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_an_affine_signal_of_other_types_and_sizes():
+    torch.manual_seed(0)
+    grid = Grid(1 / 32, -128, 127)
+    for dtype, size in ((torch.float64, 1), (torch.float32, 5)):
+        given = [torch.randn(3, 5, dtype=dtype), torch.randn(size, dtype=dtype), torch.randn(size, dtype=dtype)]
+        made = grid.affine(*given)
+        assert made.dtype == dtype
+        assert torch.equal(made, affine_in_parts(*given))
