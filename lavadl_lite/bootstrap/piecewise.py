@@ -75,4 +75,7 @@ def activation(z: Tensor, knots: Tensor, outside: float) -> Tensor:
     """
     if knots.dim() != 2 or knots.shape[0] != 4:
         raise ShapeError(f"expected knots of shape (4, K), got {tuple(knots.shape)}")
-    return _piecewise(kernels.launch.floating(z), knots.detach().to(torch.float32), outside).to(z.dtype)
+    if knots.requires_grad or knots.dtype != torch.float32:
+        knots = knots.detach().to(torch.float32)
+    y = _piecewise(kernels.launch.floating(z), knots, outside)
+    return y if y.dtype == z.dtype else y.to(z.dtype)

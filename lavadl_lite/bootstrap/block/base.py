@@ -104,16 +104,17 @@ class AbstractBlock(base.AbstractBlock):
         return norm(drive / decay.reshape(-1, *[1] * (drive.dim() - 2)))
 
     def _rates(self, input: Tensor) -> Tensor:
-        drive = self._drive(input)
+        drive, neuron, f = self._drive(input), self.neuron, self.f
         if drive.shape[1:-1] != self.shape:
             raise ShapeError(f"expected input for neurons of {self.shape}, got one for {drive.shape[1:-1]}")
-        drive = self._settled(drive, self.neuron.norm)
-        if self.f is None:
+        drive = self._settled(drive, neuron.norm)
+        if f is None:
             return drive
-        if self.f.pending:
+        if f.pending:
             self.fit()
-        rates = (self.f if self.f.fitted else self._calibrated(drive))(drive)
-        return rates if self.neuron.drop is None or not self.sends else self.neuron.drop(rates)
+        rates = (f if f.fitted else self._calibrated(drive))(drive)
+        drop = neuron.drop
+        return rates if drop is None or not self.sends else drop(rates)
 
     @torch.no_grad()
     def _calibrated(self, drive: Tensor) -> Any:

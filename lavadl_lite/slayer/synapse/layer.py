@@ -94,8 +94,8 @@ class Dense(AbstractLayer):
                 f"got shape {tuple(input.shape)}"
             )
         if self.kernel_size == (1, 1, 1):
-            y = self._product(x.flatten(2), mask)
-            y = y if input.dim() == 3 else y.reshape(input.shape[0], self.out_channels, *input.shape[2:])
+            y = self._product(x if x.dim() == 3 else x.flatten(2), mask)
+            y = y if x.dim() == 3 else y.reshape(input.shape[0], self.out_channels, *input.shape[2:])
         elif input.dim() == 3:
             raise ShapeError(f"expected an input (N, C, H, W, T) for a kernel over a plane, got {tuple(input.shape)}")
         elif input.shape[2:4] == self.kernel_size[:2]:
@@ -108,6 +108,7 @@ class Dense(AbstractLayer):
     def _product(self, input: Tensor, mask: Tensor | None) -> Tensor:
         grid = self._norm_grid(mask)
         if grid is not None:
-            return normed_product(self.weight_v, self.weight_g, input.to(self.weight_v.dtype), grid)
+            direction = self.weight_v
+            return normed_product(direction, self.weight_g, input.to(direction.dtype), grid)
         weight = self.effective_weight(mask)
         return product(weight, input.to(weight.dtype))

@@ -61,7 +61,7 @@ def _each(weight: Tensor, input: Tensor) -> Tensor:
     samples, _, steps = input.shape
     at_once = _at_once(samples, weight.numel(), steps)
     if steps == 1 and not (at_once and weight.is_contiguous()):  # all samples are one matrix as they are
-        return (input[..., 0] @ weight.t())[..., None]
+        return torch.mm(input.squeeze(-1), weight.t()).unsqueeze(-1)
     if at_once:
         return (weight @ _matrix(input)).view(len(weight), samples, steps).transpose(0, 1).contiguous()
     # one product a sample, in the input's own layout: matmul would copy all samples into one matrix and back
@@ -71,7 +71,7 @@ def _each(weight: Tensor, input: Tensor) -> Tensor:
 def _summed(grad: Tensor, input: Tensor) -> Tensor:
     samples, _, steps = input.shape
     if steps == 1:
-        return grad[..., 0].t() @ input[..., 0]
+        return torch.mm(grad.squeeze(-1).t(), input.squeeze(-1))
     if _at_once(samples, grad.shape[1] * input.shape[1], steps):
         return _matrix(grad) @ _matrix(input).t()
     few = samples * grad.shape[1] * input.shape[1] <= _FEW

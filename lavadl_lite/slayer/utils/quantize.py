@@ -175,27 +175,31 @@ _within = eager_apply(_Within)
 
 
 class _AffineWithin(torch.autograd.Function):
-    """A signal times a rounded factor, plus a rounded offset, see :meth:`Grid.affine`."""
+    """A signal times a rounded number, plus another, see :meth:`Grid.affine`."""
 
     @staticmethod
-    def forward(ctx: Any, signal: Tensor, factor: Tensor, offset: Tensor, numbers: Any) -> Tensor:
-        held = _held(factor, *numbers)
-        ctx.numbers = numbers
-        ctx.save_for_backward(signal, factor, offset, held)
-        return (signal * held).add_(_held(offset, *numbers))
+    def forward(ctx: Any, signal: Tensor, factor: Tensor, offset: Tensor, grid: Any) -> Tensor:
+        (ctx.held, ctx.inside_factor), (held_offset, ctx.inside_offset) = map(grid.number, (factor, offset))
+        ctx.grid = grid
+        ctx.save_for_backward(signal, factor, offset)
+        return (signal * ctx.held).add_(held_offset)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        signal, factor, offset, held = ctx.saved_tensors
-        of_signal, of_factor, of_offset, _ = ctx.needs_input_grad
+        signal, factor, offset = given = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():  # a second derivative is wanted
-            held = quantize_within(factor, *ctx.numbers)
-        return (
-            grad * held if of_signal else None,
-            _passed(factor, (grad * signal).sum().view(factor.shape), *ctx.numbers) if of_factor else None,
-            _passed(offset, grad.sum().view(offset.shape), *ctx.numbers) if of_offset else None,
-            None,
-        )
+            y = signal * ctx.grid(factor) + ctx.grid(offset)
+            inputs = [x for x, needed in zip(given, wanted, strict=True) if needed]
+            found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
+            return *[next(found) if needed else None for needed in wanted], None
+        g_signal = grad * ctx.held if wanted[0] else None
+        g_factor = g_offset = None
+        if wanted[1]:
+            g_factor = (grad * signal).sum().view(factor.shape) if ctx.inside_factor else torch.zeros_like(factor)
+        if wanted[2]:
+            g_offset = grad.sum().view(offset.shape) if ctx.inside_offset else torch.zeros_like(offset)
+        return g_signal, g_factor, g_offset, None
 
 
 _affine_within = eager_apply(_AffineWithin)
@@ -252,9 +256,10 @@ class Grid:
         factor, offset : Tensor, shape (1,)
         """
         single = signal.dtype == factor.dtype == offset.dtype == torch.float32
-        if _plain() or not single or factor.numel() != 1 or offset.numel() != 1:
+        numbers = factor.numel() == offset.numel() == 1 and kernels.launch.on_cpu(factor)  # that are there to be read
+        if _plain() or not single or not numbers:
             return signal * self(factor) + self(offset)
-        return _affine_within(signal, factor, offset, (self.step, self.lowest, self.highest))
+        return _affine_within(signal, factor, offset, self)
 
     def normed(self, direction: Tensor, gain: Tensor) -> Tensor:
         """The same of ``gain * direction / norm``, as ``torch._weight_norm`` makes it, in fewer passes.
@@ -268,6 +273,15 @@ class Grid:
         if direction.numel() <= _FEW or not self.norms(direction, gain):
             return self(torch._weight_norm(direction, gain, 0))  # noqa: SLF001
         return _normed_within(direction, gain, self)
+
+    def number(self, value: Tensor) -> tuple[float, bool]:
+        """``self(value)`` of one value, and whether what it is rounded to lies in the range."""
+        steps = float(value) / self.step
+        if math.isnan(steps):
+            return steps, True
+        steps = round(min(max(steps, self.lowest - 1), self.highest + 1))  # of two as near the even one
+        held = min(max(steps, self.lowest), self.highest)
+        return held * self.step, held == steps
 
     @staticmethod
     def norms(direction: Tensor, gain: Tensor) -> bool:

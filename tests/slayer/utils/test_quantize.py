@@ -224,6 +224,17 @@ def test_an_affine_signal_is_that_of_its_parts(factor, offset):
     torch.testing.assert_close(ours, theirs)
 
 
+def test_a_number_is_rounded_as_a_tensor_is():
+    grid = Grid(1 / 32, -128, 127)
+    values = [-1e30, -4.02, -4.015625, -4.01, -0.0, 1 / 64, 3 / 64, 3.98, 3.984375, 3.99, 1e30, math.inf, -math.inf]
+    for value in map(torch.tensor, values):
+        leaf = value.clone().requires_grad_()
+        held = quantize_within(leaf, 1 / 32, -128, 127)
+        held.backward()
+        assert grid.number(value) == (held.item(), leaf.grad.item() == 1)
+    assert math.isnan(grid.number(torch.tensor(math.nan))[0])
+
+
 def test_an_affine_signal_of_other_types_and_sizes():
     torch.manual_seed(0)
     grid = Grid(1 / 32, -128, 127)
