@@ -4,6 +4,7 @@ import copy
 import inspect
 import itertools
 import pickle
+from functools import partial
 
 import h5py
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.checkpoint import checkpoint
 
 from lavadl_lite import exchange
 from lavadl_lite.errors import ExchangeError, ParameterError, ShapeError
@@ -290,6 +292,18 @@ def test_persistent_blocks_train(neuron, case):
         x = case.input(seed=seed).requires_grad_()
         call(block, x).sum().backward()
         assert x.grad.isfinite().all()
+
+
+@block_cases()
+def test_a_checkpoint_gives_the_gradients_of_the_block(neuron, case):
+    block, x = at(case.make(neuron), case, "materialized"), case.input(T=30).requires_grad_()
+    leaves = [x, *(p for p in block.parameters() if p.requires_grad)]
+    found = []
+    for run in (block, partial(checkpoint, block, use_reentrant=False)):
+        y = run(x)
+        y = y[0] if isinstance(y, tuple) else y
+        found.append(torch.autograd.grad(y.square().sum(), leaves, allow_unused=True, materialize_grads=True))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 @block_cases([c for c in BLOCKS if c.name in READ_OUTS and c.options.get("dynamics", True)], every=True)

@@ -124,8 +124,8 @@ def _setup_context(ctx, inputs, output):
 
 
 def _arguments_of_backward(ctx, grad, *_):
-    sent = ctx.saved_tensors[0]
-    return (torch.zeros_like(sent) if grad is None else grad, *ctx.saved_tensors, *ctx.numbers)
+    sent, *others = ctx.saved_tensors  # once: a checkpoint hands them out no second time
+    return (torch.zeros_like(sent) if grad is None else grad, sent, *others, *ctx.numbers)
 
 
 _recurrent = torch_op(

@@ -117,8 +117,8 @@ def _setup_context(ctx, inputs, output):
 
 
 def _arguments_of_backward(ctx, grad, *_):
-    x = ctx.saved_tensors[0]
-    return (torch.zeros_like(x) if grad is None else grad, *ctx.saved_tensors, *ctx.numbers)
+    x, *others = ctx.saved_tensors  # once: a checkpoint hands them out no second time
+    return (torch.zeros_like(x) if grad is None else grad, x, *others, *ctx.numbers)
 
 
 _resonate = torch_op(
