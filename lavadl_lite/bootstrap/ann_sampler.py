@@ -210,7 +210,7 @@ class AnnSampler(torch.nn.Module):
         room = self.knots.shape[1] - knots.shape[1]
         last = np.array([*knots[:2, -1], 0.0, self.eps])
         filled = np.concatenate([knots, np.repeat(last[:, None], room, 1)], 1)
-        self.knots.copy_(torch.from_numpy(filled))
+        self.knots = torch.from_numpy(filled).to(self.knots)  # not in place: graphs of earlier calls keep the former
         self._used = knots.shape[1]
         self._measured = points
 
@@ -324,7 +324,7 @@ class GainSampler(torch.nn.Module):
         """Fit the gain to the samples; where all their inputs were 0, the one before stays."""
         self.pending = False
         if self._squares > 0:
-            self.gain.fill_(self._products / self._squares)
+            self.gain = torch.full_like(self.gain, self._products / self._squares)  # not in place, see AnnSampler
             self.fitted = True
 
     def forward(self, z: Tensor) -> Tensor:

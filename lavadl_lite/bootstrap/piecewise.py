@@ -73,8 +73,8 @@ def activation(z: Tensor, knots: Tensor, outside: float) -> Tensor:
     ShapeError
         If ``knots`` has another shape.
     """
-    if knots.dim() != 2 or knots.shape[0] != 4:
-        raise ShapeError(f"expected knots of shape (4, K), got {tuple(knots.shape)}")
+    if knots.dim() != 2 or knots.shape[0] != 4 or not knots.shape[1]:
+        raise ShapeError(f"expected knots of shape (4, K) with K of 1 or more, got {tuple(knots.shape)}")
     if knots.requires_grad or knots.dtype != torch.float32:
         knots = knots.detach().to(torch.float32)
     y = _piecewise(kernels.launch.floating(z), knots, outside)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lavadl_lite.bootstrap.ann_sampler import AnnSampler, GainSampler
 from lavadl_lite.bootstrap.piecewise import activation
 from lavadl_lite.errors import ParameterError, ShapeError
 
@@ -30,6 +31,21 @@ def test_shape_type_and_layout_are_those_of_the_input():
     assert activation(torch.empty(0, 4, 1), KNOTS, 1e-5).shape == (0, 4, 1)
 
 
+@pytest.mark.parametrize("sampler", [AnnSampler, GainSampler])
+def test_a_fit_leaves_the_graphs_of_earlier_calls_as_they_are(sampler):
+    f, z, grads = sampler(), torch.rand(50, 1, requires_grad=True), []
+    for gain in (0.5, 2.0):
+        f.clear()
+        f.append(gain * z, z)
+        f.fit()
+        y = f(z).sum()
+        (alone,) = torch.autograd.grad(y, z, retain_graph=True)
+        grads.append((y, alone))
+    for y, alone in grads:
+        assert torch.equal(torch.autograd.grad(y, z)[0], alone)
+    assert not torch.equal(grads[0][1], grads[1][1])
+
+
 def test_a_second_derivative_is_refused():
     z = torch.rand(4, requires_grad=True)
     (grad,) = torch.autograd.grad(activation(z, KNOTS, 1e-5).sum(), z, create_graph=True)
@@ -42,3 +58,5 @@ def test_what_cannot_be_is_said():
         activation(torch.ones(3, dtype=torch.int64), KNOTS, 1e-5)
     with pytest.raises(ShapeError, match=r"knots of shape \(4, K\)"):
         activation(torch.ones(3), KNOTS[:3], 1e-5)
+    with pytest.raises(ShapeError, match=r"got \(4, 0\)"):
+        activation(torch.ones(3), torch.ones(4, 0), 1e-5)
