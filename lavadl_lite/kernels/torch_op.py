@@ -4,13 +4,13 @@ torch.compile cannot look into numba, so there the same bodies are reached throu
 mode keeps the Function, which costs a third per call and with which ``torch.func.grad`` works.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["eager_apply", "forward_op", "torch_op", "transformed"]
+__all__ = ["eager_apply", "forward_op", "gradients_again", "torch_op", "transformed"]
 
 _NAMESPACE = "lavadl_lite"
 
@@ -35,6 +35,28 @@ def eager_apply(function: type[torch.autograd.Function]) -> Callable[..., Any]:
         return function.apply(*args) if transformed() else direct(*args)
 
     return apply
+
+
+def gradients_again(
+    function: Callable[..., Tensor], given: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor
+) -> list[Tensor | None]:
+    """Gradients of ``function(*given)`` that can be differentiated again: for the backward of a Function equal to it.
+
+    Parameters
+    ----------
+    function : callable
+        Made of differentiable operations.
+    given : sequence of Tensor
+        Its arguments.
+    wanted : sequence of bool
+        Whose gradient is made; None stands for the others.
+    grad : Tensor
+        Gradient of the result.
+    """
+    aliases = [x.view_as(x) for x in given]  # else hooks of what is given would run in here too
+    inputs = [x for x, needed in zip(aliases, wanted, strict=True) if needed]
+    found = iter(torch.autograd.grad(function(*aliases), inputs, grad, create_graph=True))
+    return [next(found) if needed else None for needed in wanted]
 
 
 def forward_op(

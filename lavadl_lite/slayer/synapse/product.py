@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ... import kernels
-from ...kernels.torch_op import eager_apply, transformed
+from ...kernels.torch_op import eager_apply, gradients_again, transformed
 from ..utils.quantize import Grid
 
 __all__ = ["normed_product", "product"]
@@ -44,6 +44,11 @@ class _Product(torch.autograd.Function):
 
 
 def _gradients(weight: Tensor, input: Tensor, grad: Tensor, wanted: Any) -> tuple[Tensor | None, Tensor | None]:
+    """In the forward's precision, which was not mixed: mixed precision may still be on around the backward."""
+    kind = grad.device.type
+    if torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):
+            return _gradients(weight, input, grad, wanted)
     g_weight = _summed(grad, input).view(weight.shape) if wanted[0] else None
     return g_weight, _each(weight.flatten(1).t(), grad) if wanted[1] else None
 
@@ -98,10 +103,9 @@ class _NormedProduct(torch.autograd.Function):
         direction, gain, input, weight, norm = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():  # a second derivative is wanted
-            y = _product(ctx.grid.normed(direction, gain), input)
-            given = [x for x, needed in zip((direction, gain, input), wanted, strict=True) if needed]
-            found = iter(torch.autograd.grad(y, given, grad, create_graph=True))
-            return *[next(found) if needed else None for needed in wanted], None
+            return *gradients_again(
+                lambda v, g, x: _product(ctx.grid.normed(v, g), x), (direction, gain, input), wanted, grad
+            ), None
         g_weight, g_input = _gradients(weight, input, grad, (wanted[0] or wanted[1], wanted[2]))
         if g_weight is None:
             return None, None, g_input, None
@@ -128,11 +132,9 @@ class _EventProduct(torch.autograd.Function):
         weight, input, starts, places, values = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted
             return *_gradients(weight, input, grad, ctx.needs_input_grad), None, None, None
-        g_weight = g_input = None
+        g_weight, g_input = _gradients(weight, input, grad, (False, ctx.needs_input_grad[1]))
         if ctx.needs_input_grad[0]:
             g_weight = _summed_events(grad, input, starts, places, values).view(weight.shape)
-        if ctx.needs_input_grad[1]:
-            g_input = _each(weight.flatten(1).t(), grad)
         return g_weight, g_input, None, None, None
 
 

@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from ... import kernels
 from ...errors import ParameterError
-from ...kernels.torch_op import eager_apply, transformed
+from ...kernels.torch_op import eager_apply, gradients_again, transformed
 
 __all__ = ["MODE", "Grid", "quantize", "quantize_hook_fx", "quantize_within"]
 
@@ -189,10 +189,7 @@ class _AffineWithin(torch.autograd.Function):
         signal, factor, offset = given = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():  # a second derivative is wanted
-            y = signal * ctx.grid(factor) + ctx.grid(offset)
-            inputs = [x for x, needed in zip(given, wanted, strict=True) if needed]
-            found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
-            return *[next(found) if needed else None for needed in wanted], None
+            return *gradients_again(lambda x, a, b: x * ctx.grid(a) + ctx.grid(b), given, wanted, grad), None
         g_signal = grad * ctx.held if wanted[0] else None
         g_factor = g_offset = None
         if wanted[1]:
@@ -219,8 +216,7 @@ class _NormedWithin(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         direction, gain, norm = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is wanted
-            weight = ctx.grid(torch._weight_norm(direction, gain, 0))  # noqa: SLF001
-            return *torch.autograd.grad(weight, (direction, gain), grad, create_graph=True), None
+            return *gradients_again(ctx.grid.of_norm, (direction, gain), ctx.needs_input_grad[:2], grad), None
         into = kernels.launch.empty(direction.shape, direction)
         return *ctx.grid.gradients(direction, gain, norm, grad, into), None
 
@@ -256,8 +252,8 @@ class Grid:
         factor, offset : Tensor, shape (1,)
         """
         single = signal.dtype == factor.dtype == offset.dtype == torch.float32
-        numbers = factor.numel() == offset.numel() == 1 and kernels.launch.on_cpu(factor)  # that are there to be read
-        if _plain() or not single or not numbers:
+        here = all(map(kernels.launch.on_cpu, (signal, factor, offset)))  # where numbers can be read without waiting
+        if _plain() or not (single and here and factor.numel() == offset.numel() == 1):
             return signal * self(factor) + self(offset)
         return _affine_within(signal, factor, offset, self)
 
@@ -271,8 +267,12 @@ class Grid:
             Norm of each entry of the first axis.
         """
         if direction.numel() <= _FEW or not self.norms(direction, gain):
-            return self(torch._weight_norm(direction, gain, 0))  # noqa: SLF001
+            return self.of_norm(direction, gain)
         return _normed_within(direction, gain, self)
+
+    def of_norm(self, direction: Tensor, gain: Tensor) -> Tensor:
+        """:meth:`normed` by torch's own operations."""
+        return self(torch._weight_norm(direction, gain, 0))  # noqa: SLF001
 
     def number(self, value: Tensor) -> tuple[float, bool]:
         """``self(value)`` of one value, and whether what it is rounded to lies in the range."""

@@ -172,3 +172,50 @@ def test_parts_are_taken_where_torch_has_rules_and_where_events_are_few(small):
         for made in (lambda *given: normed_product(*given, GRID), in_parts)
     )
     torch.testing.assert_close(ours, theirs)
+
+
+def by_everything(direction, gain, x):
+    return everything(GRID.normed(direction, gain), x)
+
+
+@pytest.mark.parametrize("sizes", [(70, 40, 5), (512, 512, 64), (600, 700, 100)])
+def test_mixed_precision_around_the_backward_alone_changes_nothing(sizes):
+    direction, gain, x = normalised(*sizes, rate=0.03)
+    weight = GRID.normed(direction, gain).detach().requires_grad_()
+    for made, leaves in (
+        (lambda: normed_product(direction, gain, x, GRID), (direction, gain, x)),
+        (lambda: product(weight, x), (weight, x)),
+    ):
+        upstream = torch.randn_like(made())
+        plain = torch.autograd.grad(made(), leaves, upstream)
+        y = made()
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = torch.autograd.grad(y, leaves, upstream)
+        assert all(torch.equal(a, b) for a, b in zip(plain, mixed, strict=True))
+
+
+@pytest.mark.parametrize("sizes", [(70, 40, 5), (100, 100, 5)])  # weights that torch rounds, or a kernel
+def test_hooks_run_once_where_a_second_derivative_is_wanted(sizes):
+    leaves, calls = normalised(*sizes), []
+    for leaf in leaves:
+        leaf.register_hook(lambda grad: calls.append(grad) or 2 * grad)
+    for made in (lambda *given: normed_product(*given, GRID), by_everything):
+        plain = torch.autograd.grad(made(*leaves).square().sum(), leaves)
+        calls.clear()
+        again = torch.autograd.grad(made(*leaves).square().sum(), leaves, create_graph=True)
+        assert len(calls) == len(leaves)
+        for a, b in zip(plain, again, strict=True):
+            torch.testing.assert_close(a, b.detach(), rtol=1e-4, atol=1e-5 * float(a.abs().max()))
+
+
+@pytest.mark.parametrize("sizes", [(70, 40, 5), (100, 100, 5)])
+@pytest.mark.parametrize("trained", [0, 1])
+def test_a_frozen_part_has_no_part_in_a_second_derivative(sizes, trained):
+    leaves, seconds = normalised(*sizes), []
+    given = [leaf if i in (trained, 2) else leaf.detach() for i, leaf in enumerate(leaves)]
+    for made in (lambda *given: normed_product(*given, GRID), by_everything, in_parts):
+        (first,) = torch.autograd.grad(made(*given).square().sum(), given[trained], create_graph=True)
+        seconds.append(torch.autograd.grad(first.square().sum(), (given[trained], given[2])))
+    for a in seconds[:2]:
+        for found, expected in zip(a, seconds[2], strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))

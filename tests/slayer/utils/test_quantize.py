@@ -243,3 +243,17 @@ def test_an_affine_signal_of_other_types_and_sizes():
         made = grid.affine(*given)
         assert made.dtype == dtype
         assert torch.equal(made, affine_in_parts(*given))
+
+
+def test_hooks_of_an_affine_signal_run_once_where_a_second_derivative_is_wanted():
+    factor, offset, calls = torch.tensor([1.0], requires_grad=True), torch.zeros(1, requires_grad=True), []
+    factor.register_hook(lambda grad: calls.append(grad) or 2 * grad)
+    y = Grid(1 / 32, -128, 127).affine(torch.arange(4.0), factor, offset)
+    (grad,) = torch.autograd.grad(y.sum(), factor, create_graph=True)
+    assert len(calls) == 1
+    assert grad.item() == 12
+
+
+def test_an_affine_signal_on_another_device_than_its_numbers_is_refused():
+    with pytest.raises(RuntimeError, match="meta"):
+        Grid(1 / 32, -128, 127).affine(torch.ones(4, device="meta"), torch.ones(1), torch.zeros(1))
