@@ -21,6 +21,8 @@ __all__ = ["AnnSampler", "GainSampler"]
 _log = logging.getLogger(__name__)
 
 _LINE = 1000  # points of the curve in a plot
+_COUNTS = 6  # numbers beside the samples in a sampler's state_dict
+_SUMS = 4  # numbers of a gain's
 
 
 def _pairs(a: Tensor, z: Tensor) -> np.ndarray:
@@ -36,6 +38,11 @@ def _pairs(a: Tensor, z: Tensor) -> np.ndarray:
 def _whole(pairs: np.ndarray) -> np.ndarray:
     """Pairs of float32 as one value each, which NumPy moves in half the time."""
     return pairs.view(np.complex64)[:, 0]
+
+
+def _misfit(name: str, saved: Tensor, length: int) -> list[str]:
+    """What torch is to say of an entry of a ``state_dict`` that has not ``length`` numbers."""
+    return [] if saved.shape == (length,) else [f"{name}: expected shape ({length},), got {tuple(saved.shape)}"]
 
 
 class AnnSampler(torch.nn.Module):
@@ -89,7 +96,8 @@ class AnnSampler(torch.nn.Module):
     -----
     Inputs of the centres that do not rise with the rate are pooled, see :func:`.fit.increasing`; where inputs are
     negative for the most part, half of the activation's width takes the place of :math:`x_m`.  The fit and the samples
-    are part of the ``state_dict``; one without them, such as lava-dl's, leaves them as they are.
+    are part of the ``state_dict``; one without them, such as lava-dl's, leaves them as they are, and one with a fit but
+    without ``samples`` leaves none.  A sampler belongs to one block: two would be fitted to each other's samples.
     """
 
     knots: Tensor
@@ -276,12 +284,22 @@ class AnnSampler(torch.nn.Module):
     def _load_from_state_dict(self, state_dict, prefix, *args):
         if prefix + "counts" not in state_dict:  # lava-dl's, which does not keep the fit
             return
-        counts = state_dict.pop(prefix + "counts").tolist()
-        samples = state_dict.pop(prefix + "samples")[: self.capacity].cpu().numpy()
-        fitted, pending, self._used, self._measured, self._seen, self._draws = counts
-        self.fitted, self.pending = bool(fitted), bool(pending)
-        self._samples, self._count = samples.copy(), len(samples)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        counts = state_dict.pop(prefix + "counts")
+        samples = state_dict.pop(prefix + "samples", torch.empty(0, 2))
+        *args, error_msgs = args
+        wrong = _misfit(prefix + "counts", counts, _COUNTS)
+        if samples.shape[1:] != (2,):
+            wrong.append(f"{prefix}samples: expected shape (n, 2), got {tuple(samples.shape)}")
+        if not wrong:
+            super()._load_from_state_dict(state_dict, prefix, *args, wrong)
+        error_msgs += wrong
+        if wrong or prefix + "knots" not in state_dict:  # which counts and samples belong to
+            return
+        fitted, pending, self._used, self._measured, seen, self._draws = counts.tolist()
+        self._samples = samples[: self.capacity].float().cpu().numpy().copy()
+        self._count = len(self._samples)
+        self._seen = seen if self._count else 0
+        self.fitted, self.pending = bool(fitted), bool(pending and self._count)
 
 
 class GainSampler(torch.nn.Module):
@@ -339,6 +357,13 @@ class GainSampler(torch.nn.Module):
     def _load_from_state_dict(self, state_dict, prefix, *args):
         if prefix + "sums" not in state_dict:  # lava-dl's, which does not keep the fit
             return
-        fitted, pending, self._products, self._squares = state_dict.pop(prefix + "sums").tolist()
+        sums = state_dict.pop(prefix + "sums")
+        *args, error_msgs = args
+        wrong = _misfit(prefix + "sums", sums, _SUMS)
+        if not wrong:
+            super()._load_from_state_dict(state_dict, prefix, *args, wrong)
+        error_msgs += wrong
+        if wrong or prefix + "gain" not in state_dict:
+            return
+        fitted, pending, self._products, self._squares = sums.tolist()
         self.fitted, self.pending = bool(fitted), bool(pending)
-        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -194,6 +194,64 @@ def test_another_number_of_centers_is_refused():
         AnnSampler(num_centers=7).load_state_dict(golden().state_dict())
 
 
+def test_a_fit_without_its_samples_loads():
+    """As what is left of a state_dict where entries of other shapes are taken out."""
+    f = AnnSampler()
+    f.append(RATES, inputs(0.2, 0.4, 0.7, 1.1))
+    saved = golden()
+    saved.append(RATES, RATES)
+    found = f.load_state_dict({name: v for name, v in saved.state_dict().items() if name != "samples"}, strict=False)
+    assert not found.missing_keys
+    same(f, GOLDEN, [1, 1, 2 / 3, 2 / 3])
+    assert not len(f.z)
+    assert not f.pending
+    other = golden()
+    other.clear()
+    for sampler in (f, other):  # a choice of the samples that come now, in which the lost ones do not count
+        sampler.append(RATES, inputs(0.2, 0.4, 0.7, 1.1))
+        sampler.soft_clear()
+    np.testing.assert_array_equal(f.z, other.z)
+
+
+def state(sampler):
+    return {name: value.clone() for name, value in sampler.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "message"),
+    [
+        (golden, {"counts": torch.tensor([1, 2])}, r"f\.counts: expected shape \(6,\), got \(2,\)"),
+        (golden, {"samples": torch.zeros(3, 3)}, r"f\.samples: expected shape \(n, 2\), got \(3, 3\)"),
+        (golden, {"samples": torch.tensor(1.0)}, r"f\.samples: expected shape \(n, 2\), got \(\)"),
+        (golden, {"knots": torch.zeros(4, 9)}, r"size mismatch for f\.knots"),
+        (GainSampler, {"sums": torch.zeros(3)}, r"f\.sums: expected shape \(4,\), got \(3,\)"),
+        (GainSampler, {"gain": torch.zeros(2)}, r"size mismatch for f\.gain"),
+    ],
+)
+def test_what_is_refused_changes_nothing(make, change, message):
+    other = make()
+    other.append(3 * RATES, RATES)
+    other.fit()
+    saved = {f"f.{name}": value for name, value in (other.state_dict() | change).items()}
+    f = make()
+    before = state(f)
+    with pytest.raises(RuntimeError, match=message):
+        torch.nn.ModuleDict({"f": f}).load_state_dict(saved)
+    assert not [name for name, value in state(f).items() if not torch.equal(value, before[name])]
+
+
+@pytest.mark.parametrize(("make", "name"), [(golden, "knots"), (GainSampler, "gain")])
+def test_counts_without_a_fit_change_nothing(make, name):
+    other = make()
+    other.append(3 * RATES, RATES)
+    other.fit()
+    f = make()
+    before = state(f)
+    part = {key: value for key, value in other.state_dict().items() if key != name}
+    assert f.load_state_dict(part, strict=False).missing_keys == [name]
+    assert not [key for key, value in state(f).items() if not torch.equal(value, before[key])]
+
+
 # -------------------------------------------------------------------------------------------------------------- gain
 def test_gain_is_the_line_of_least_squares():
     f = GainSampler()
