@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum, unique
 
 from ..errors import ParameterError
+from ..slayer.synapse.base import integers
 from ..slayer.utils import LearningStat
 
 __all__ = ["LayerMode", "Mode", "Scheduler"]
@@ -53,10 +54,9 @@ class LayerMode:
     """
 
     def __init__(self, crossover: int = 0, base_mode: Mode = Mode.ANN) -> None:
-        _check_count("crossover", crossover, 0)
+        (self.crossover,) = integers(crossover, "crossover", smallest=0)
         if not isinstance(base_mode, Mode):
             raise ParameterError(f"expected base_mode to be a Mode, got {base_mode!r}")
-        self.crossover = crossover
         self.base_mode = base_mode
 
     def __iter__(self) -> Iterator[Mode]:
@@ -90,7 +90,9 @@ class Scheduler:
     testing     ``SNN``                                  ``ANN``
     ==========  =======================================  ========
 
-    Everything follows from the epoch, so that a training that is taken up again goes on as if it had never stopped.
+    Modes follow from epoch and batch alone, and samples and fits are part of the blocks' ``state_dict``, so that a
+    training may be taken up again at any batch.  ``snn_stat`` and the state of torch's generators are not: save them
+    beside it.
 
     Parameters
     ----------
@@ -98,13 +100,13 @@ class Scheduler:
         Batches that are sampled.
     sample_period : int
         Epochs from one sampling to the next.
-    crossover_epochs : collection of int, optional
+    crossover_epochs : iterable of int, optional
         At each of these epochs one more block, from the input on, runs with spikes for good: hybrid training.
 
     Attributes
     ----------
     crossover : int
-        Blocks that run with spikes by now.
+        Blocks that run with spikes by now; follows from the epoch of the last :meth:`mode`.
     snn_stat : LearningStat
         Statistics of the epochs that were tested with spikes, apart from those without.
 
@@ -121,17 +123,23 @@ class Scheduler:
     """
 
     def __init__(
-        self, num_sample_iter: int = 10, sample_period: int = 10, crossover_epochs: Collection[int] | None = None
+        self, num_sample_iter: int = 10, sample_period: int = 10, crossover_epochs: Iterable[int] | None = None
     ) -> None:
-        _check_count("num_sample_iter", num_sample_iter, 1)
-        _check_count("sample_period", sample_period, 1)
-        for epoch in crossover_epochs or ():
-            _check_count("every crossover epoch", epoch, 0)
-        self.num_sample_iter = num_sample_iter
-        self.sample_period = sample_period
-        self.crossover_epochs = tuple(sorted(set(crossover_epochs or ())))
-        self.crossover = 0
+        (self.num_sample_iter,) = integers(num_sample_iter, "num_sample_iter")
+        (self.sample_period,) = integers(sample_period, "sample_period")
+        try:
+            landmarks = () if crossover_epochs is None else tuple(crossover_epochs)
+        except TypeError:
+            raise ParameterError(f"expected crossover_epochs to be integers, got {crossover_epochs!r}") from None
+        epochs = {integers(epoch, "every crossover epoch", smallest=0)[0] for epoch in landmarks}
+        self.crossover_epochs = tuple(sorted(epochs))
+        self._crossover = 0
         self.snn_stat = LearningStat()
+
+    @property
+    def crossover(self) -> int:
+        """Blocks that run with spikes by now."""
+        return self._crossover
 
     def mode(self, epoch: int, iteration: int, train: bool = True) -> LayerMode:
         """Modes of the blocks for one batch.
@@ -148,9 +156,9 @@ class Scheduler:
         ParameterError
             If ``epoch`` or ``iteration`` is negative or no integer.
         """
-        _check_count("epoch", epoch, 0)
-        _check_count("iteration", iteration, 0)
-        self.crossover = sum(landmark <= epoch for landmark in self.crossover_epochs)
+        (epoch,) = integers(epoch, "epoch", smallest=0)
+        (iteration,) = integers(iteration, "iteration", smallest=0)
+        self._crossover = sum(landmark <= epoch for landmark in self.crossover_epochs)
         sampling = epoch % self.sample_period == 0
         if not train:
             return LayerMode(self.crossover, Mode.SNN if sampling else Mode.ANN)
@@ -160,10 +168,18 @@ class Scheduler:
         return LayerMode(self.crossover, Mode.FIT if fitting else Mode.ANN)
 
     def sync_snn_stat(self, stat: LearningStat) -> None:
-        """Take over the samples, the loss and the hits that ``stat`` has counted since its last reset."""
-        self.snn_stat.num_samples = stat.num_samples
-        self.snn_stat.loss_sum = stat.loss_sum
-        self.snn_stat.correct_samples = stat.correct_samples
+        """Take over the samples, the loss and the hits that ``stat`` has counted since its last reset.
+
+        Raises
+        ------
+        ParameterError
+            If ``stat`` counts none of them.
+        """
+        try:
+            counted = stat.num_samples, stat.loss_sum, stat.correct_samples
+        except AttributeError:
+            raise ParameterError(f"expected stat to be a LearningStat, got {type(stat).__name__}") from None
+        self.snn_stat.num_samples, self.snn_stat.loss_sum, self.snn_stat.correct_samples = counted
 
     def update_snn_stat(self) -> None:
         """Close an epoch that was tested with spikes: log it, and count anew."""
@@ -175,8 +191,3 @@ class Scheduler:
             f"Scheduler(num_sample_iter={self.num_sample_iter}, sample_period={self.sample_period}, "
             f"crossover_epochs={self.crossover_epochs})"
         )
-
-
-def _check_count(name: str, value: object, smallest: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-        raise ParameterError(f"expected {name} to be an integer of {smallest} or more, got {value!r}")

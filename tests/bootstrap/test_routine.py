@@ -1,10 +1,11 @@
 """Modes over blocks and epochs."""
 
+import numpy as np
 import pytest
 
 from lavadl_lite.bootstrap.routine import LayerMode, Mode, Scheduler
 from lavadl_lite.errors import ParameterError
-from lavadl_lite.slayer.utils import LearningStat
+from lavadl_lite.slayer.utils import LearningStat, LearningStats
 
 
 def modes(layer_mode, blocks=4):
@@ -52,6 +53,39 @@ def test_one_more_block_spikes_from_each_landmark_on():
     assert Scheduler(crossover_epochs=[4, 2, 4]).mode(5, 3).crossover == 2
 
 
+@pytest.mark.parametrize(
+    "landmarks",
+    [(4, 2), {2, 4}, iter([2, 4]), (epoch for epoch in (4, 2)), np.array([2, 4]), range(2, 5, 2)],
+    ids=lambda landmarks: type(landmarks).__name__,
+)
+def test_landmarks_may_come_in_any_form(landmarks):
+    scheduler = Scheduler(crossover_epochs=landmarks)
+    assert scheduler.crossover_epochs == (2, 4)
+    assert [scheduler.mode(epoch, 0).crossover for epoch in range(6)] == [0, 0, 1, 1, 2, 2]
+
+
+def test_no_landmarks():
+    for landmarks in (None, (), np.array([], int)):
+        assert Scheduler(crossover_epochs=landmarks).mode(9, 0).crossover == 0
+
+
+def test_integers_of_numpy_are_integers():
+    ours, other = Scheduler(np.int64(2), np.int32(3), [np.int64(4)]), Scheduler(2, 3, [4])
+    for epoch in range(6):
+        for i in range(4):
+            assert str(ours.mode(np.int64(epoch), np.int16(i))) == str(other.mode(epoch, i))
+    assert repr(ours) == repr(other)
+    assert repr(LayerMode(np.int64(2))) == repr(LayerMode(2))
+
+
+def test_the_crossover_cannot_be_set():
+    """It follows from the epoch: what was set had no effect."""
+    scheduler = Scheduler(crossover_epochs=[0])
+    with pytest.raises(AttributeError):
+        scheduler.crossover = 2
+    assert scheduler.mode(0, 0).crossover == scheduler.crossover == 1
+
+
 def test_statistics_of_epochs_with_spikes_are_kept_apart():
     scheduler, stat = Scheduler(), LearningStat()
     stat.num_samples, stat.loss_sum, stat.correct_samples = 10, 5.0, 9
@@ -67,7 +101,11 @@ def test_statistics_of_epochs_with_spikes_are_kept_apart():
     [
         lambda: LayerMode(-1), lambda: LayerMode(0, 1), lambda: LayerMode(True), lambda: Scheduler(0),
         lambda: Scheduler(1.5), lambda: Scheduler(sample_period=0), lambda: Scheduler(crossover_epochs=[-1]),
-        lambda: Scheduler().mode(-1, 0), lambda: Scheduler().mode(0, 0.5),
+        lambda: Scheduler().mode(-1, 0), lambda: Scheduler().mode(0, 0.5), lambda: Scheduler().mode(True, 0),
+        lambda: Scheduler(crossover_epochs=5), lambda: Scheduler(crossover_epochs=["a"]),
+        lambda: Scheduler(crossover_epochs=[1.0]), lambda: Scheduler(crossover_epochs=np.array(3)),
+        lambda: Scheduler(crossover_epochs=0), lambda: Scheduler().sync_snn_stat(5),
+        lambda: Scheduler().sync_snn_stat(LearningStats()),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said(call):
