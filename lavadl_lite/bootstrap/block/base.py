@@ -38,8 +38,13 @@ class AbstractBlock(base.AbstractBlock):
     f: AnnSampler | GainSampler | None
 
     def _activate_by(self, f: AnnSampler | GainSampler | None) -> None:
+        """Set the activation; where spikes are sent, it is that of an ``AnnSampler``, absent a new one."""
         if self.neuron_type.complex:
             raise ParameterError(f"expected a neuron with one real input, got {self.neuron_type.type_name}")
+        if self.sends and f is None:
+            f = AnnSampler()
+        if self.sends and not isinstance(f, AnnSampler):
+            raise ParameterError(f"expected sampler to be an AnnSampler, got {f!r}")
         self.f = f
 
     def fit(self) -> None:
@@ -63,6 +68,13 @@ class AbstractBlock(base.AbstractBlock):
         Tensor, shape (N, C', ..., T), and (N, C', ..., 1) in ``ANN`` and ``FIT``
             With ``count_log`` a pair of this and the event rate, in ``ANN`` and ``FIT`` the mean of the rates.
 
+        Raises
+        ------
+        ParameterError
+            If ``input`` is not of a floating-point type.
+        ShapeError
+            If it has no step, or does not fit the block.
+
         Notes
         -----
         Before anything was sampled, ``ANN`` fits to the neurons' response to a constant input, anew at each call.
@@ -71,6 +83,8 @@ class AbstractBlock(base.AbstractBlock):
         mode = Mode(mode)
         if input.dim() < 3 or not input.shape[-1]:
             raise ShapeError(f"expected an input (N, C, ..., T) of one step or more, got shape {tuple(input.shape)}")
+        if not input.is_floating_point():
+            raise ParameterError(f"expected input to be of a floating-point type, got {input.dtype}; use .float()")
         if self.shape is None:
             self.materialize(tuple(input.shape[1:-1]))
         if mode is Mode.FIT:

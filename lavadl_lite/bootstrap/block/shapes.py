@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...slayer.block import full, planes, shapes
@@ -48,7 +49,14 @@ class AbstractInput(AbstractBlock, shapes.AbstractInput):
         sampler: AnnSampler | None = None,
     ) -> None:
         super().__init__(self._given(neuron_params), weight, bias, delay_shift, count_log, pre_hook_fx)
-        self._activate_by(sampler or AnnSampler())
+        self._activate_by(sampler)
+
+    def forward(self, input: Tensor, mode: Mode = Mode.ANN) -> Output:
+        """Spikes or rates of ``input``, in its type; those of integers, such as an image's, are float32."""
+        output = super().forward(input.to(torch.float32), mode)
+        if not input.is_floating_point():
+            return output
+        return (output[0].to(input.dtype), output[1]) if self.count_log else output.to(input.dtype)
 
 
 class AbstractDense(AbstractBlock, full.AbstractDense):
@@ -80,7 +88,7 @@ class AbstractDense(AbstractBlock, full.AbstractDense):
             neuron_params, in_neurons, out_neurons, weight_scale, weight_norm, pre_hook_fx, delay, delay_shift, mask,
             count_log,
         )  # fmt: skip
-        self._activate_by(sampler or AnnSampler())
+        self._activate_by(sampler)
 
 
 class AbstractAffine(AbstractBlock, full.AbstractAffine):
@@ -168,7 +176,7 @@ weight_norm, pre_hook_fx, delay, delay_shift, count_log
             neuron_params, in_features, out_features, kernel_size, stride, padding, dilation, groups, weight_scale,
             weight_norm, pre_hook_fx, delay, delay_shift, count_log,
         )  # fmt: skip
-        self._activate_by(sampler or AnnSampler())
+        self._activate_by(sampler)
 
 
 class AbstractConvT(AbstractBlock, planes.AbstractConvT):
@@ -205,7 +213,7 @@ weight_norm, pre_hook_fx, delay, delay_shift, count_log
             neuron_params, in_features, out_features, kernel_size, stride, padding, dilation, groups, weight_scale,
             weight_norm, pre_hook_fx, delay, delay_shift, count_log,
         )  # fmt: skip
-        self._activate_by(sampler or AnnSampler())
+        self._activate_by(sampler)
 
 
 class AbstractPool(AbstractBlock, planes.AbstractPool):
@@ -239,7 +247,7 @@ count_log
             neuron_params, kernel_size, stride, padding, dilation, weight_scale, weight_norm, pre_hook_fx, delay,
             delay_shift, count_log,
         )  # fmt: skip
-        self._activate_by(sampler or AnnSampler())
+        self._activate_by(sampler)
 
 
 class AbstractUnpool(AbstractBlock, planes.AbstractUnpool):
@@ -273,7 +281,7 @@ count_log
             neuron_params, kernel_size, stride, padding, dilation, weight_scale, weight_norm, pre_hook_fx, delay,
             delay_shift, count_log,
         )  # fmt: skip
-        self._activate_by(sampler or AnnSampler())
+        self._activate_by(sampler)
 
 
 class AbstractFlatten(shapes.AbstractFlatten):
@@ -281,6 +289,7 @@ class AbstractFlatten(shapes.AbstractFlatten):
 
     def forward(self, input: Tensor, mode: Mode = Mode.ANN) -> Output:
         """``input`` flattened, which is the same in every mode."""
+        Mode(mode)
         return super().forward(input)
 
 
@@ -289,4 +298,5 @@ class AbstractAverage(shapes.AbstractAverage):
 
     def forward(self, input: Tensor, mode: Mode = Mode.ANN) -> Output:
         """Means of spikes or of rates, which are the same in every mode."""
+        Mode(mode)
         return super().forward(input)

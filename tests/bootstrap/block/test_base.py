@@ -7,7 +7,7 @@ import torch
 from lavadl_lite.bootstrap import Mode
 from lavadl_lite.bootstrap.ann_sampler import AnnSampler
 from lavadl_lite.bootstrap.block import alif, cuba
-from lavadl_lite.errors import ShapeError
+from lavadl_lite.errors import ParameterError, ShapeError
 from lavadl_lite.slayer.neuron import Dropout
 from lavadl_lite.slayer.neuron.norm import MeanOnlyBatchNorm, WgtScaleBatchNorm
 
@@ -221,6 +221,48 @@ def test_flatten_and_average_are_the_same_in_every_mode(mode):
     x = spikes(2, 4, 3, 3)
     assert torch.equal(cuba.Flatten()(x, mode), x.flatten(1, 3))
     assert torch.equal(cuba.Average(2)(x[:, :, 0, 0], mode), x[:, :, 0, 0].unflatten(1, (2, 2)).mean(2))
+
+
+@pytest.mark.parametrize("mode", [7, "SNN", None])
+def test_a_mode_is_asked_of_every_block(mode):
+    for block, shape in ((cuba.Flatten(), (2, 4, 3, 3)), (cuba.Average(2), (2, 4)), (dense(), (2, 20))):
+        with pytest.raises(ValueError, match="valid Mode"):
+            block(spikes(*shape), mode)
+
+
+@pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_an_input_answers_in_the_type_it_was_asked_in(mode, dtype):
+    """As slayer's does, with the values that float32 has."""
+    x = torch.rand(2, 3, 16).to(dtype)
+    truth = cuba.Input(PARAMS, weight=2, bias=0)(x.float(), mode)
+    assert truth.any()
+    found = cuba.Input(PARAMS, weight=2, bias=0)(x, mode)
+    sent, count = cuba.Input(PARAMS, weight=2, bias=0, count_log=True)(x, mode)
+    for answer in (found, sent):
+        assert answer.dtype == dtype
+        assert torch.equal(answer, truth.to(dtype))
+    torch.testing.assert_close(count, truth.mean())
+
+
+@pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+@pytest.mark.parametrize("steps", [1, 16])
+def test_an_input_takes_integers(mode, dtype, steps):
+    x = torch.randint(0, 3, (4, 3, steps)).to(dtype)
+    found, truth = (cuba.Input(PARAMS, weight=1, bias=0)(signal, mode) for signal in (x, x.float()))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, truth)
+
+
+@pytest.mark.parametrize("mode", Mode, ids=lambda mode: mode.name)
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_integers_in_place_of_spikes_are_refused_before_anything_is_fitted(mode, dtype):
+    for block in (sampled(dense()), cuba.Affine(PARAMS, 20, 5), sampled(cuba.Output(PARAMS, 20, 5))):
+        before = {name: value.clone() for name, value in block.state_dict().items()}
+        with pytest.raises(ParameterError, match=r"floating-point type, got .*; use \.float\(\)"):
+            block(spikes(8, 20).to(dtype), mode)
+        assert all(torch.equal(value, before[name]) for name, value in block.state_dict().items())
 
 
 def test_persistent_neurons_are_left_alone_by_rates():

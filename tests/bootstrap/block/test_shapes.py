@@ -100,6 +100,14 @@ def test_the_sampler_is_the_one_given(name):
     assert (other.f.num_centers, other.f.sample_range, other.f.eps) == (5, (0.1, 0.9), 1e-5)
 
 
+@pytest.mark.parametrize("name", SAMPLED)
+def test_what_is_no_sampler_of_rates_is_refused(name):
+    case = next(case for case in BLOCKS if case.name == name and "no_neuron" not in case.options)
+    for sampler in (AnnSampler, {"num_centers": 3}, 0, GainSampler()):
+        with pytest.raises(ParameterError, match="expected sampler to be an AnnSampler, got"):
+            getattr(block.cuba, name)(PARAMS["CUBA"], **case.options, sampler=sampler)
+
+
 def test_read_outs_have_a_gain_where_they_have_dynamics():
     assert block.cuba.Affine(PARAMS["CUBA"], 3, 2).f is None
     assert isinstance(block.cuba.Affine(PARAMS["CUBA"], 3, 2, dynamics=True).f, GainSampler)
