@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ParameterError, ShapeError
+from ..slayer.neuron.base import _number
 from ..slayer.synapse.base import integers
 from ..viz import matplotlib
 from . import fit
@@ -116,15 +116,17 @@ class AnnSampler(torch.nn.Module):
         (self.num_centers,) = integers(num_centers, "num_centers")
         (self.capacity,) = integers(capacity, "capacity")
         (self.seed,) = integers(seed, "seed", smallest=0)
-        if len(sample_range) != 2 or not 0 < sample_range[0] < sample_range[1] <= 1:
+        ends = sample_range if np.shape(sample_range) == (2,) else (1, 0)
+        low, high = (_number(end, "each end of sample_range") for end in ends)
+        if not 0 < low < high <= 1:
             raise ParameterError(f"expected sample_range (low, high) with 0 < low < high <= 1, got {sample_range!r}")
-        if not 0 <= eps < math.inf:
+        self.sample_range = low, high
+        self.eps = _number(eps, "eps")
+        if self.eps < 0:
             raise ParameterError(f"expected eps of 0 or more, got {eps}")
-        if not 0 <= alpha <= 1:
+        self.alpha = _number(alpha, "alpha")
+        if not 0 <= self.alpha <= 1:
             raise ParameterError(f"expected alpha in 0..1, got {alpha}")
-        self.sample_range = tuple(sample_range)
-        self.eps = float(eps)
-        self.alpha = float(alpha)
         self.fitted = False
         self.register_buffer("knots", torch.zeros(4, max(self.num_centers, 2) + 2))
         self._set(fit.knots(np.empty((0, 2)), 1.0, self.eps), points=0)

@@ -293,11 +293,18 @@ def test_plot_draws_samples_line_and_centers():
     [
         {"num_centers": 0}, {"num_centers": 2.5}, {"sample_range": (0.9, 0.1)}, {"sample_range": (0, 0.5)},
         {"sample_range": (0.1, 1.2)}, {"eps": -1}, {"alpha": 2}, {"capacity": 0}, {"seed": -1},
+        {"sample_range": 1}, {"sample_range": None}, {"sample_range": ("a", "b")}, {"sample_range": (0.1, 0.5, 0.9)},
+        {"sample_range": (0.1, float("nan"))}, {"eps": "a"}, {"eps": float("inf")}, {"alpha": None}, {"alpha": True},
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said(arguments):
     with pytest.raises(ParameterError, match="expected"):
         AnnSampler(**arguments)
+
+
+def test_ends_may_come_in_any_form():
+    for ends in ([0.2, 1], np.array([0.2, 1.0]), torch.tensor([0.2, 1], dtype=torch.float64)):
+        assert AnnSampler(sample_range=ends).sample_range == (0.2, 1.0)
 
 
 def test_shapes_that_differ_are_refused():
