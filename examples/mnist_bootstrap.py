@@ -14,6 +14,7 @@ The best network by the accuracy with spikes is written as ``network.pt`` and ``
 import argparse
 import gzip
 import math
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +37,15 @@ def read_idx(folder: Path, name: str) -> torch.Tensor:
     path = next((path for path in paths if path.exists()), None)
     if path is None:
         raise FileNotFoundError(f"expected {paths[0]} or {paths[1].name} beside it")
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    if len(data) < 4 or data[:3] != bytes([0, 0, BYTES]):
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}: expected a whole file of gzip: {error}") from error
+    head = 4 + 4 * data[3] if len(data) > 3 else 4
+    if len(data) < head or data[:3] != bytes([0, 0, BYTES]):
         raise ValueError(f"{path}: expected an idx file of bytes")
-    head = 4 + 4 * data[3]
     shape = np.frombuffer(data[4:head], ">i4")
-    if len(shape) != data[3] or len(data) - head != math.prod(shape.tolist()):
+    if len(data) - head != math.prod(shape.tolist()):
         raise ValueError(f"{path}: expected {shape.tolist()} numbers, got {len(data) - head}")
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=head).reshape(shape).copy())
 
@@ -49,6 +53,8 @@ def read_idx(folder: Path, name: str) -> torch.Tensor:
 def load(folder: Path, part: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (N, 1, 28, 28) of -1..1 and labels (N,) of ``train`` or ``t10k``."""
     images, labels = (read_idx(folder, f"{part}-{name}-ubyte") for name in ("images-idx3", "labels-idx1"))
+    if len(images) != len(labels):
+        raise ValueError(f"{part}: expected a label for each image, got {len(images)} images and {len(labels)} labels")
     return images[:, None].float() / 127.5 - 1, labels.long()
 
 
@@ -104,10 +110,18 @@ def run(net, optimizer, scheduler, stat, part, epoch):
     return modes.base_mode
 
 
+def count(text):
+    """An argument that counts: 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
+    return number
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("folder", type=Path, help="holds the four files")
-    parser.add_argument("--epochs", type=int, default=100, help="default: 100")
+    parser.add_argument("--epochs", type=count, default=100, help="default: 100")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
