@@ -266,7 +266,7 @@ class Grid:
         gain : Tensor, shape (n, 1, ...)
             Norm of each entry of the first axis.
         """
-        if direction.numel() <= _FEW or not self.norms(direction, gain):
+        if not self.norms(direction, gain):
             return self.of_norm(direction, gain)
         return _normed_within(direction, gain, self)
 
@@ -285,9 +285,9 @@ class Grid:
 
     @staticmethod
     def norms(direction: Tensor, gain: Tensor) -> bool:
-        """Whether :meth:`weight_and_norm` and :meth:`gradients` can take the place of torch's operations."""
+        """Whether :meth:`weight_and_norm` and :meth:`gradients` take the place of torch's operations."""
         single = direction.dtype == gain.dtype == torch.float32
-        return single and kernels.launch.on_cpu(direction) and not _plain()
+        return direction.numel() > _FEW and single and kernels.launch.on_cpu(direction) and not _plain()
 
     def weight_and_norm(self, direction: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`normed` without a graph, rounded where it was normalised, and the norms of the directions."""

@@ -95,7 +95,7 @@ def test_a_large_layer_takes_events_by_itself():
 GRID = Grid(1 / 32, -128, 127)
 
 
-def normalised(out=70, inputs=40, steps=5, rate=0.5):
+def normalised(out=70, inputs=60, steps=5, rate=0.5):
     """Directions, and gains with which some of the weights leave the range, and an input."""
     torch.manual_seed(1)
     direction = torch.randn(out, inputs, 1, 1, 1).requires_grad_()
@@ -107,7 +107,7 @@ def in_parts(direction, gain, x):
     return product(GRID(torch._weight_norm(direction, gain, 0)), x)
 
 
-@pytest.mark.parametrize("sizes", [(70, 40, 5), (3, 2, 1), (400, 350, 1), (300, 500, 20)])
+@pytest.mark.parametrize("sizes", [(70, 60, 5), (2100, 2, 1), (2, 2100, 1), (400, 350, 1), (300, 500, 20)])
 def test_a_normalised_weight_gives_the_sums_and_gradients_of_its_parts(sizes):
     leaves = normalised(*sizes)
     y, truth = normed_product(*leaves, GRID), in_parts(*leaves)
@@ -145,7 +145,7 @@ def test_a_second_derivative_of_a_normalised_weight_is_that_of_its_parts():
 
 def test_a_gradient_that_somebody_keeps_is_left_as_it_is():
     direction, gain, x = normalised()
-    weight, upstream = GRID.normed(direction, gain), torch.randn(70, 40, 1, 1, 1)
+    weight, upstream = GRID.normed(direction, gain), torch.randn(70, 60, 1, 1, 1)
     kept = upstream.clone()
     torch.autograd.grad(weight, (direction, gain), upstream)
     y, upstream_y = normed_product(direction, gain, x, GRID), torch.randn(3, 70, 5)
@@ -161,6 +161,9 @@ def test_parts_are_taken_where_torch_has_rules_and_where_events_are_few(small):
     events = normed_product(direction, gain, x, GRID)
     assert node(events) == "_EventProductBackward"
     assert torch.equal(events, everything(GRID.normed(direction, gain), x))
+    few = normed_product(direction[:, :40], gain, x[:, :40], GRID)  # weights that torch rounds
+    assert node(few) == "_EventProductBackward"
+    assert node(normed_product(direction[:, :40], gain, x[:, :40, :1], GRID)) == "_ProductBackward"
     double = normed_product(direction.double(), gain.double(), x.double(), GRID)
     assert double.dtype == torch.float64
     assert node(double) == "_ProductBackward"
