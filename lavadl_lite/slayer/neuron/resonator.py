@@ -134,12 +134,17 @@ class AbstractResonator(AbstractNeuron):
 
     def _hold_rotation(self) -> None:
         """Hold the gain below 1 and the turn in a quarter."""
-        sin, cos = self.sin_decay.data, self.cos_decay.data
+        held = self.sin_decay.data, self.cos_decay.data
+        # squares of 4095 are beyond half precision
+        sin, cos = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in held)
         gain = torch.sqrt(sin**2 + cos**2)
         # a gain of 0 has no direction to keep
         shrink = torch.where(gain > 0, gain.clamp(0, self.p_scale - 1) / gain.clamp(min=1e-30), torch.zeros_like(gain))
         sin.mul_(shrink).clamp_(min=1)
         cos.mul_(shrink).clamp_(min=0)
+        if sin is not held[0]:
+            held[0].copy_(sin)
+            held[1].copy_(cos)
 
     def clamp(self) -> None:
         """Hold the rotation's gain in 0..4095 and its turn in a quarter, other decays in 0..4096."""

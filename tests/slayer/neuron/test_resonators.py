@@ -249,3 +249,20 @@ def test_what_spike_leaves_behind_follows_the_reset():
     whole = rf_iz.Neuron(1, 8, 0.1).dynamics(impulse(1.5, 7))
     for a, b in zip(rest, whole, strict=True):
         assert torch.equal(a, b[..., 3:])
+
+
+@EACH
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_rotation_is_held_in_any_type(neuron, dtype):
+    layer = make_neuron(neuron, requires_grad=True, decay=0.25)
+    layer.sin_decay.data.fill_(1536)
+    layer.cos_decay.data.fill_(2048)  # a gain of 2560: nothing to hold
+    layer.to(dtype)
+    layer.clamp()
+    assert (layer.sin_decay.item(), layer.cos_decay.item()) == (1536, 2048)
+    layer.sin_decay.data.fill_(3072)
+    layer.cos_decay.data.fill_(4096)
+    layer.clamp()
+    tolerance = 2.0**-7 if dtype == torch.bfloat16 else 2.0**-10 if dtype == torch.float16 else 1e-6
+    assert layer.sin_decay.item() == pytest.approx(3072 * 4095 / 5120, rel=tolerance)
+    assert layer.cos_decay.item() == pytest.approx(4096 * 4095 / 5120, rel=tolerance)
