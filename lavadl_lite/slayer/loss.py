@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -81,7 +82,7 @@ class SpikeTime(nn.Module):
         ShapeError
             If the shapes do not match.
         """
-        if input.numel() != desired.numel() or input.shape[-1:] != desired.shape[-1:]:
+        if input.shape[-1:] != desired.shape[-1:] or not _alike(input.shape, desired.shape):
             raise ShapeError(f"expected desired spikes of shape {tuple(input.shape)}, got {tuple(desired.shape)}")
         input = floating(input)
         error = self.filter(input - desired.reshape(input.shape).to(input.dtype))
@@ -247,11 +248,12 @@ class SpikeMoid(nn.Module):
         ShapeError
             If the shapes do not match.
         """
+        neurons = input.shape[:-1]
         input = _neurons(input)
         rate = Rate.rate(input) if self.window is None else self.window.rate(input)
-        if label.numel() == rate.numel():
+        if any(_alike(label.shape, (*shape, *rate.shape[2:])) for shape in (rate.shape[:2], neurons)):
             label = label.reshape(rate.shape)
-        elif label.numel() == math.prod(rate.shape[:2]):
+        elif any(_alike(label.shape, shape) for shape in (rate.shape[:2], neurons)):
             label = label.reshape(*rate.shape[:2], 1).expand_as(rate)
         else:
             raise ShapeError(f"expected labels for {tuple(rate.shape)}, got shape {tuple(label.shape)}")
@@ -310,6 +312,11 @@ def _reduce(values: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return values
     return values.sum() if reduction == "sum" else values.mean()
+
+
+def _alike(shape: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether shapes are the same but for axes of length 1."""
+    return [n for n in shape if n != 1] == [n for n in other if n != 1]
 
 
 def _neurons(input: Tensor) -> Tensor:

@@ -323,3 +323,18 @@ def test_gpu_equals_cpu(loss, label):
     results = loss(x, torch.from_numpy(label)), copy.deepcopy(loss).cuda()(z, torch.from_numpy(label).cuda()).cpu()
     torch.testing.assert_close(*results)
     torch.testing.assert_close(torch.autograd.grad(results[1], z)[0].cpu(), torch.autograd.grad(results[0], x)[0])
+
+
+def test_spikes_and_labels_in_another_order_are_refused():
+    x = torch.rand(2, 3, 20).round()
+    with pytest.raises(ShapeError, match=r"expected desired spikes of shape \(2, 3, 20\), got \(3, 2, 20\)"):
+        SpikeTime()(x, x.transpose(0, 1))
+    with pytest.raises(ShapeError, match="expected labels"):
+        SpikeMoid()(x, torch.ones(3, 2))
+    with pytest.raises(ShapeError, match="expected labels"):
+        SpikeMoid(W)(x, torch.ones(3, 2, 20))
+    plane = torch.rand(2, 3, 1, 4, 20).round()
+    assert torch.equal(SpikeTime()(plane, plane[:, :, 0]), SpikeTime()(plane, plane))
+    labels = torch.rand(2, 3, 1, 4).round()
+    for loss in (SpikeMoid(), SpikeMoid(W)):
+        assert torch.equal(loss(plane, labels), loss(plane, labels.flatten(1)))
