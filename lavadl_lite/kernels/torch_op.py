@@ -5,12 +5,13 @@ mode keeps the Function, which costs a third per call and with which ``torch.fun
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["eager_apply", "forward_op", "gradients_again", "torch_op", "transformed"]
+__all__ = ["eager_apply", "forward_op", "gradients_again", "torch_op", "transformed", "unmixed"]
 
 _NAMESPACE = "lavadl_lite"
 
@@ -22,6 +23,12 @@ def _refuse(ctx: Any, *grads: Any) -> None:
 def transformed() -> bool:
     """Whether torch.func transforms what runs now; asked as ``Function.apply`` itself does."""
     return torch._C._are_functorch_transforms_active()  # noqa: SLF001
+
+
+def unmixed(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Without mixed precision: for a backward's products, whose forward was not mixed when the backward's caller is."""
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 def eager_apply(function: type[torch.autograd.Function]) -> Callable[..., Any]:

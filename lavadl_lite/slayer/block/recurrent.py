@@ -11,11 +11,18 @@ from torch import Tensor
 
 from ...errors import ParameterError, ShapeError
 from ...exchange import Layer
+from ...kernels.torch_op import unmixed
 from ..neuron.dynamics import recurrent
 from ..synapse.base import integers
 from .base import AbstractBlock, Hook, Output
 
 __all__ = ["AbstractKWTA", "AbstractRecurrent"]
+
+
+def _with(sums: Tensor, feedback: Tensor, heard: Tensor) -> Tensor:
+    """What comes from outside together with what comes back, in the precision in which spikes are made."""
+    with unmixed(sums):
+        return sums + feedback @ heard
 
 
 class _AbstractFeedback(AbstractBlock):
@@ -37,8 +44,8 @@ class _AbstractFeedback(AbstractBlock):
         first = torch.zeros_like(spikes[..., 0]) if previous is None else previous.to(spikes.dtype)
         heard = torch.cat([first[..., None], spikes[..., :-1]], -1)
         if self.neuron.complex:
-            return self._traced(tuple(s + f @ heard for s, f in zip(sums, feedback, strict=True)))
-        return self._traced(sums + feedback @ heard)
+            return self._traced(tuple(_with(s, f, heard) for s, f in zip(sums, feedback, strict=True)))
+        return self._traced(_with(sums, feedback, heard))
 
     def _respond(self, sums: Any, feedback: Any) -> Output:
         previous = self.last_spike if self.neuron.persistent_state else None
@@ -276,7 +283,8 @@ class AbstractKWTA(_AbstractFeedback):
 
     def _heard(self, input: Tensor) -> tuple[Any, Any]:
         """What comes from outside, and the matrices of the feedback."""
-        sums, feedback, bias = self._sums(self.synapse, input), self.feedback(), self.bias
+        sums, feedback = self._sums(self.synapse, input), self.feedback()
+        bias = self.bias.to((sums[0] if self.neuron.complex else sums).dtype)
         if self.neuron.complex:
             return (sums[0] + bias, sums[1] + bias), (feedback, feedback)
         return sums + bias, feedback

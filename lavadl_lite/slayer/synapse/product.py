@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ... import kernels
-from ...kernels.torch_op import eager_apply, gradients_again, transformed
+from ...kernels.torch_op import eager_apply, gradients_again, transformed, unmixed
 from ..utils.quantize import Grid
 
 __all__ = ["normed_product", "product"]
@@ -44,13 +44,9 @@ class _Product(torch.autograd.Function):
 
 
 def _gradients(weight: Tensor, input: Tensor, grad: Tensor, wanted: Any) -> tuple[Tensor | None, Tensor | None]:
-    """In the forward's precision, which was not mixed: mixed precision may still be on around the backward."""
-    kind = grad.device.type
-    if torch.is_autocast_enabled(kind):
-        with torch.autocast(kind, enabled=False):
-            return _gradients(weight, input, grad, wanted)
-    g_weight = _summed(grad, input).view(weight.shape) if wanted[0] else None
-    return g_weight, _each(weight.flatten(1).t(), grad) if wanted[1] else None
+    with unmixed(grad):
+        g_weight = _summed(grad, input).view(weight.shape) if wanted[0] else None
+        return g_weight, _each(weight.flatten(1).t(), grad) if wanted[1] else None
 
 
 def _at_once(samples: int, weights: int, steps: int) -> bool:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ... import kernels
-from ...kernels.torch_op import eager_apply
+from ...kernels.torch_op import eager_apply, unmixed
 
 __all__ = ["differentiable", "sums", "worth_it"]
 
@@ -77,7 +77,8 @@ class _Unfolded(torch.autograd.Function):
             g_x = _plane(rows, x.shape, kernel, stride, padding, plane)
         if ctx.needs_input_grad[1]:
             rows = _rows(x, kernel, stride, padding, plane)
-            g_weight = torch.bmm(sums, rows.mT).sum(0).view_as(weight)
+            with unmixed(grad):
+                g_weight = torch.bmm(sums, rows.mT).sum(0).view_as(weight)
         return g_x, g_weight, None, None, None
 
 

@@ -100,3 +100,21 @@ def test_bad_arguments_are_refused():
             cls(None, 6, *arguments)
         with pytest.raises(ShapeError, match="input of 6 channels"):
             cls(own, 6, *arguments).materialize((7,))
+
+
+@FAMILY
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_winners_come_in_the_type_of_their_input(neuron, dtype):
+    block = block_module(neuron).KWTA(params(neuron), 6, 5, 2, weight_scale=6).to(dtype)
+    assert block(spikes(2, 6, 20).to(dtype)).dtype == dtype
+
+
+@FAMILY
+def test_states_are_those_of_the_spikes_in_mixed_precision(neuron):
+    block = block_module(neuron).Recurrent(params(neuron), 6, 5, weight_scale=4)
+    x = spikes(2, 6, 30)
+    heard = block.input_synapse(x), block.feedback()
+    plain = block._states(*heard)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = block._states(*heard)
+    assert all(torch.equal(plain[name], mixed[name]) for name in plain)

@@ -84,3 +84,13 @@ def test_transforms_of_torch():
     torch.testing.assert_close(mapped, truth)
     ours = torch.func.grad(lambda w: convolve.conv3d(x, w, *moves).square().sum())(weight)
     torch.testing.assert_close(ours, torch.autograd.grad(truth.square().sum(), weight)[0])
+
+
+def test_mixed_precision_around_the_backward_alone_changes_nothing():
+    x, weight, *moves = plain()
+    y = convolve.conv3d(x, weight, *moves)
+    upstream = torch.randn_like(y)
+    plainly = torch.autograd.grad(y, (x, weight), upstream, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = torch.autograd.grad(y, (x, weight), upstream)
+    assert all(torch.equal(a, b) for a, b in zip(plainly, mixed, strict=True))

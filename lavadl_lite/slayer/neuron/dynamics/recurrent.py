@@ -3,6 +3,7 @@
 The product with the input and that with the spikes are the caller's and ours; delays are the caller's.
 """
 
+import threading
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from .... import kernels
 from ....errors import ParameterError, ShapeError
-from ....kernels.torch_op import torch_op
+from ....kernels.torch_op import torch_op, unmixed
 from ...utils.quantize import quantize
 from .adaptive_threshold import to_integer
 
@@ -102,7 +103,8 @@ def _backward(
         slow.numel() > 0, graded, kind, rows=N * kernel.LANES, elements=g_x.numel() * P // kernel.LANES,
     )  # fmt: skip
     # both have a place more than steps: the input's gradient of step t stands beside the spikes of step t - 1
-    g_feedback = g_x.reshape(parts, N * steps, P).mT @ launch.ready(sent).reshape(N * steps, P)
+    with unmixed(grad):
+        g_feedback = g_x.reshape(parts, N * steps, P).mT @ launch.ready(sent).reshape(N * steps, P)
     return g_x[:, :, :-1], g_feedback, g_decays.sum(1)
 
 
@@ -199,7 +201,7 @@ def _fused(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous: T
     phase, graded, persistent = neuron.complex and neuron.phase, neuron.graded_spike, neuron.persistent_state
     rest = (neuron._initial(state).to(x.device) for state in neuron.states)  # noqa: SLF001 - a neuron's own layer
     held = [getattr(neuron, state.name) for state in neuron.states] if persistent else list(rest)
-    initial = _filled(torch.stack([state.expand(N, C) for state in held]).detach())
+    initial = _filled(torch.stack([state.expand(N, C) for state in held]).detach().to(x.dtype))
     slope, offset, height_a, height_b, kind = _bells(neuron, phase)
     keep = torch.is_grad_enabled() and (x.requires_grad or feedback.requires_grad or decays.requires_grad)
     sent, _, final = _recurrent(
@@ -285,7 +287,15 @@ def stepwise(
     return spikes.to(_parts(neuron, input, "input")[0].dtype)
 
 
+_turn = threading.RLock()  # a step takes its state from the neuron: one thread after the other
+
+
 def _unrolled(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous: Tensor, late: bool) -> Tensor:
+    with _turn:
+        return _steps(neuron, inputs, weights, previous, late)
+
+
+def _steps(neuron: Any, inputs: list[Tensor], weights: list[Tensor], previous: Tensor, late: bool) -> Tensor:
     holders = [part for part in neuron.modules() if hasattr(part, "persistent_state")]
     persistent = neuron.persistent_state
     if not persistent:

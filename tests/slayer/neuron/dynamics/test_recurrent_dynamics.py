@@ -1,6 +1,7 @@
 """Recurrent layers as torch functions: every family equals its neuron run step by step, gradients float64 autograd."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -344,3 +345,40 @@ def test_bad_input_is_refused(function, error, words, family, arguments):
     neuron = {"cuba": lambda: neurons.cuba.Neuron(1, 0.5, 0.5), "rf": lambda: neurons.rf.Neuron(1, 8, 0.1)}[family]()
     with pytest.raises(error, match=words):
         function(neuron, *arguments)
+
+
+@pytest.mark.parametrize("family", WITH_DECAYS, ids=lambda n: n.type_name)
+def test_mixed_precision_around_the_backward_alone_changes_nothing(family):
+    neuron = made(family)
+    x, weights = drawn(neuron, (2, 15, 20))
+    spikes = run(recurrent.spikes, neuron, x, weights)
+    upstream, leaves = torch.randn_like(spikes), [*x, *weights]
+    plain = torch.autograd.grad(spikes, leaves, upstream, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = torch.autograd.grad(spikes, leaves, upstream)
+    assert all(torch.equal(a, b) for a, b in zip(plain, mixed, strict=True))
+
+
+def test_threads_that_run_one_neuron_step_by_step_do_not_meet():
+    neuron = made(SIGMA_DELTA)
+    x, weights = drawn(neuron, (2, 6, 30), requires_grad=False)
+    wanted = run(recurrent.stepwise, neuron, x, weights)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: run(recurrent.stepwise, neuron, x, weights), range(12)))
+    assert all(torch.equal(spikes, wanted) for spikes in found)
+    assert not neuron.persistent_state
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_states_of_other_types_are_taken_up(dtype):
+    neuron = neurons.cuba.Neuron(1.0, 0.25, 0.125, persistent_state=True)
+    x = torch.randint(0, 5, (2, 6, 20), generator=torch.Generator().manual_seed(0)) / 8
+    weight = torch.eye(6).roll(1, 0) / 4
+    last = recurrent.spikes(neuron, x, weight)[..., -1]
+    neuron.to(dtype)
+    twin = copy.deepcopy(neuron).float()  # states as that type has them
+    found = recurrent.spikes(neuron, x.to(dtype), weight.to(dtype), last)
+    wanted = recurrent.spikes(twin, x, weight, last)
+    assert found.dtype == dtype
+    assert wanted.any()
+    assert torch.equal(found.float(), wanted)
