@@ -189,6 +189,24 @@ def test_materialized_parameters_are_the_ones_that_train(neuron, case):
 
 
 @block_cases()
+def test_what_inference_mode_leaves_behind_trains(neuron, case):
+    """Drawn parameters and states: outputs and gradients are those of a block that first ran without gradients."""
+    for first in ("materialize", "call"):
+        found = []
+        for mode in (torch.inference_mode, torch.no_grad):
+            persistent = case.name not in ("Recurrent", "KWTA")
+            block = case.make(neuron, per_channel=True, persistent_state=persistent, requires_grad=True)
+            with mode():
+                torch.manual_seed(5)
+                block.materialize(case.spatial) if first == "materialize" else call(block, case.input(T=9, seed=1))
+            x = case.input(T=20).requires_grad_()
+            y = call(block, x)
+            y.square().sum().backward()
+            found.append([y, x.grad, *(p.grad for p in block.parameters()), *block.buffers()])
+        assert all(a is b is None or torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@block_cases()
 def test_nothing_in_nothing_out(neuron, case):
     for persistent, (N, T) in itertools.product((False, True), ((0, 8), (3, 0))):
         block = case.make(neuron, persistent_state=persistent)

@@ -149,6 +149,37 @@ def test_an_optimizer_made_after_materialize_trains_what_is_used(neuron):
     assert any(p.requires_grad for p in layer.parameters())
 
 
+@NORMS
+@pytest.mark.parametrize(("per_channel", "persistent"), [(True, False), (False, True)])
+def test_what_inference_mode_leaves_behind_trains(neuron, per_channel, persistent, norm):
+    """Statistics, drawn parameters and states: gradients are those of a layer that first ran without gradients."""
+    found = []
+    for mode in (torch.inference_mode, torch.no_grad):
+        layer = make_neuron(neuron, per_channel, norm=norm, persistent_state=persistent, requires_grad=True)
+        with mode():
+            call(layer, spikes(2, *SPATIAL, 20, seed=1))
+        for _ in range(2):  # the second begins with what training left
+            x = spikes(2, *SPATIAL, 20).requires_grad_()
+            y = run(layer, x)
+            y.square().sum().backward()
+        found.append([y, x.grad, *(p.grad for p in layer.parameters()), *layer.buffers()])
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_state_that_inference_mode_reset_trains(neuron, persistent):
+    found = []
+    for mode in (torch.inference_mode, torch.no_grad):
+        layer = make_neuron(neuron, persistent_state=persistent, requires_grad=True)
+        with mode():
+            layer.reset_state()
+        x = spikes(2, *SPATIAL, 20).requires_grad_()
+        drive = (x, 0.5 * x) if layer.complex else x
+        sum(state.square().sum() for state in layer.dynamics(drive)).backward()
+        found.append([x.grad, *(p.grad for p in layer.parameters())])
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 @settings(max_examples=100)
 @given(shape=strategies.shapes(), per_channel=st.booleans(), graded=st.booleans(), data=st.data())
 def test_chunks_equal_the_whole(neuron, shape, per_channel, graded, data):

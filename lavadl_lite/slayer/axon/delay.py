@@ -119,7 +119,8 @@ class Delay(torch.nn.Module):
         if self.init and self.delay.shape[0] != shape[0]:
             raise ShapeError(f"expected {self.delay.shape[0]} channels, got a spatial shape {tuple(shape)}")
         if not self.init:
-            self.delay.data = torch.rand(shape[0], dtype=torch.float32).to(self.delay.device)
+            with torch.inference_mode(False):  # what is drawn has to train later
+                self.delay.data = torch.rand(shape[0], dtype=torch.float32).to(self.delay.device)
             self.init = True
         self.shape = shape
         return tuple(shape)

@@ -127,7 +127,8 @@ class Delta(AbstractStream):
             raise ShapeError(f"expected {len(held)} channels as in threshold, got a spatial shape {tuple(shape)}")
         shape = super().materialize(shape)
         if not self.shared_param and len(held) == 1:
-            held.data = held.data.expand(shape[0]).clone()
+            with torch.inference_mode(False):  # what is made has to train later
+                held.data = held.data.expand(shape[0]).clone()
         return shape
 
     def forward(self, input: Tensor) -> Tensor:

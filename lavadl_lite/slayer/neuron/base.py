@@ -13,6 +13,7 @@ from ... import kernels
 from ...errors import ParameterError, ShapeError
 from ..spike.surrogate import Shape, check
 from ..utils.quantize import Grid
+from ..utils.stream import fits
 from .spec import Decay, State, Surrogate
 
 __all__ = ["NEVER_FIRES", "AbstractIntegrator", "AbstractNeuron", "Parameter"]
@@ -172,6 +173,7 @@ class AbstractNeuron(torch.nn.Module):
     def _initial(self, state: State) -> Tensor:
         return torch.full((1,), 0.0 if state.initial is None else getattr(self, state.initial))
 
+    @torch.inference_mode(False)  # a later call may train
     def reset_state(self) -> None:
         """Forget the persistent state: the next call begins as the first one did."""
         for state in self.states:
@@ -198,11 +200,11 @@ class AbstractNeuron(torch.nn.Module):
             self.materialize(shape[1:-1])
         elif shape[1:-1] != self.shape:
             raise ShapeError(f"expected an input (N, {', '.join(map(str, self.shape))}, T), got shape {tuple(shape)}")
-        if self.persistent_state and self.states and getattr(self, self.states[0].name).shape != shape[:-1]:
+        if self.persistent_state and self.states and not fits(getattr(self, self.states[0].name), shape[:-1]):
             for state in self.states:
                 held = getattr(self, state.name)
                 start = held if held.shape[0] == shape[0] else self._initial(state).to(held.device)
-                setattr(self, state.name, start.expand(shape[:-1]).contiguous())
+                setattr(self, state.name, start.expand(shape[:-1]).clone())
 
     # ------------------------------------------------------------------------------------------------------ shapes
     def materialize(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -221,7 +223,8 @@ class AbstractNeuron(torch.nn.Module):
         for name, (low, high) in self._spread.items():
             start, span = low * self.p_scale, (high - low) * self.p_scale
             parameter = getattr(self, name)
-            parameter.data = (start + span * torch.rand(shape[0])).clamp(0, self.p_scale).to(parameter.device)
+            with torch.inference_mode(False):  # what is drawn has to train later
+                parameter.data = (start + span * torch.rand(shape[0])).clamp(0, self.p_scale).to(parameter.device)
         self._spread = {}
         for decay in self.decays:
             channels = getattr(self, decay.name).shape[0]

@@ -55,7 +55,8 @@ class AbstractBatchNorm(nn.Module):
         """
         if self.num_features is None:
             self.num_features = shape[0]
-            self.running_mean = self.running_mean.expand(shape[0]).clone()
+            with torch.inference_mode(False):  # what is made is written to in training
+                self.running_mean = self.running_mean.expand(shape[0]).clone()
         if self.num_features != shape[0]:
             raise ShapeError(f"expected {self.num_features} channels, got spatial shape {tuple(shape)}")
         return tuple(shape)

@@ -163,7 +163,8 @@ class AbstractResonator(AbstractNeuron):
             decay = low + (high - low) * torch.rand(channels)
             for name, value in zip(("sin_decay", "cos_decay"), self._rotation(frequency, decay), strict=True):
                 parameter = getattr(self, name)
-                parameter.data = value.to(parameter.device, parameter.dtype)
+                with torch.inference_mode(False):  # what is drawn has to train later
+                    parameter.data = value.to(parameter.device, parameter.dtype, copy=True)
             self._hold_rotation()
             self._draw = None
         shape = super().materialize(shape)

@@ -11,6 +11,11 @@ from ...errors import ShapeError
 __all__ = ["AbstractStream"]
 
 
+def fits(held: Tensor, shape: torch.Size) -> bool:
+    """Whether a call can begin with the state ``held``: of this ``shape``, and not of inference mode outside of it."""
+    return held.shape == shape and (not held.is_inference() or torch.is_inference_mode_enabled())
+
+
 class AbstractStream(torch.nn.Module):
     """Base of modules whose state goes on over time: buffers, spatial shape, batch changes.
 
@@ -34,6 +39,7 @@ class AbstractStream(torch.nn.Module):
         for name, dtype in self.states.items():
             self.register_buffer(name, torch.zeros(1, dtype=dtype), persistent=False)
 
+    @torch.inference_mode(False)  # a later call may train
     def reset_state(self) -> None:
         """Forget the persistent state: the next call begins as the first one did."""
         for name, dtype in self.states.items():
@@ -71,6 +77,6 @@ class AbstractStream(torch.nn.Module):
         """Give persistent states the ``shape`` (N, C, ...) of an input without time."""
         for name in self.states if self.persistent_state else ():
             held = getattr(self, name)
-            if held.shape != shape:
+            if not fits(held, shape):
                 start = held if held.shape[0] == shape[0] else held.new_zeros(1)
-                setattr(self, name, start.expand(shape).contiguous())
+                setattr(self, name, start.expand(shape).clone())
