@@ -30,6 +30,7 @@ from tests.contracts.families import (
     family_id,
     params,
     snapshot,
+    spikes,
 )
 
 FAMILY = pytest.mark.parametrize("neuron", FAMILIES, ids=family_id)
@@ -300,6 +301,21 @@ def test_reset_state_and_new_batches_begin_anew(neuron, case):
     assert torch.equal(call(block, x), first)
     other = case.input(N=5, seed=1)
     assert torch.equal(call(block, other), call(fresh, other))
+
+
+@block_cases([c for c in SPIKING if c.name in ("Conv", "ConvT", "Pool", "Unpool")])
+def test_another_plane_begins_anew(neuron, case):
+    block, fresh = (case.make(neuron, persistent_state=True) for _ in range(2))
+    first = call(block, case.input())
+    wider = (case.spatial[0], case.spatial[1] + 2, case.spatial[2] + 2)
+    for other in (block, fresh):
+        torch.manual_seed(5)
+        other.materialize(wider)
+    if fresh.delay is not None:
+        fresh.delay.load_state_dict(block.delay.state_dict())
+    x = spikes(len(first), *wider, 30)
+    for _ in range(2):  # the second goes on from the first
+        assert torch.equal(block(x), fresh(x))
 
 
 @block_cases(SPIKING)

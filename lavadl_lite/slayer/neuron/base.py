@@ -203,7 +203,7 @@ class AbstractNeuron(torch.nn.Module):
         if self.persistent_state and self.states and not fits(getattr(self, self.states[0].name), shape[:-1]):
             for state in self.states:
                 held = getattr(self, state.name)
-                start = held if held.shape[0] == shape[0] else self._initial(state).to(held.device)
+                start = held if held.shape in (shape[:-1], (1,)) else self._initial(state).to(held.device)
                 setattr(self, state.name, start.expand(shape[:-1]).clone())
 
     # ------------------------------------------------------------------------------------------------------ shapes

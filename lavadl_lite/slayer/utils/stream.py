@@ -22,7 +22,7 @@ class AbstractStream(torch.nn.Module):
     Parameters
     ----------
     persistent_state : bool
-        Keep the state between calls, so that a sequence can be fed in chunks.  Another batch size begins anew.
+        Keep the state between calls, so that a sequence can be fed in chunks.  Another batch size or plane begins anew.
 
     Attributes
     ----------
@@ -78,5 +78,5 @@ class AbstractStream(torch.nn.Module):
         for name in self.states if self.persistent_state else ():
             held = getattr(self, name)
             if not fits(held, shape):
-                start = held if held.shape[0] == shape[0] else held.new_zeros(1)
+                start = held if held.shape in (shape, (1,)) else held.new_zeros(1)
                 setattr(self, name, start.expand(shape).clone())
