@@ -318,6 +318,17 @@ def test_another_plane_begins_anew(neuron, case):
         assert torch.equal(block(x), fresh(x))
 
 
+@block_cases([c for c in SPIKING if c.name not in ("Recurrent", "KWTA")][1:])
+def test_a_persistent_block_answers_in_the_type_of_its_input(neuron, case):
+    """Whatever type the call before had: what the delays remember is cast, as the input is."""
+    block, twin = (at(case.make(neuron, persistent_state=True), case, "materialized") for _ in range(2))
+    x = case.input()
+    for dtype in (torch.float32, torch.float16, torch.float64):
+        y = block(x.to(dtype))
+        assert y.dtype == dtype
+        assert torch.equal(y, twin(x).to(dtype))
+
+
 @block_cases(SPIKING)
 def test_persistent_blocks_train(neuron, case):
     """Defect 3: lava-dl's step delay fails as soon as gradients are tracked."""

@@ -122,7 +122,7 @@ class AbstractBlock(torch.nn.Module):
         if persistent:  # the delays reach back into the call before
             if self._history is None or self._history.shape[:-1] != spikes.shape[:-1]:
                 self._history = spikes.new_zeros(*spikes.shape[:-1], longest)
-            spikes = torch.cat([self._history, spikes], -1)
+            spikes = torch.cat([self._history.to(spikes.dtype), spikes], -1)
             self._history = spikes[..., -longest:].detach().clone()
         if self.delay is not None:
             spikes = self.delay(spikes, offset=int(self.delay_shift))
