@@ -134,6 +134,22 @@ def test_state_dict_round_trips(neuron, case, when, into):
 
 
 @FAMILY
+def test_what_is_loaded_in_inference_mode_trains(neuron):
+    case = Case("Dense", {"in_neurons": 6, "out_neurons": 5, "weight_scale": 3, "delay": True})
+    block = longer_delays(at(case.make(neuron, per_channel=True, requires_grad=True), case, "materialized"))
+    found = []
+    for mode in (torch.inference_mode, torch.no_grad):
+        other = case.make(neuron, per_channel=True, requires_grad=True, seed=4)
+        with mode():
+            other.load_state_dict(block.state_dict())
+        y = other(case.input())
+        y.square().sum().backward()
+        found.append([y, *(p.grad for p in other.parameters())])
+    assert torch.equal(found[0][0], block(case.input()))
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@FAMILY
 @PER_CHANNEL
 def test_lava_dls_names_load(neuron, per_channel):
     """Weight-normed in torch's old way or in its new one, with the last batch's ``spike_state``, alone or in a net."""

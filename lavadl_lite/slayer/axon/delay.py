@@ -150,6 +150,7 @@ class Delay(torch.nn.Module):
         self.clamp()
         return shifted(input, self.delay, self.sampling_time, offset, self.grad_scale)
 
+    @torch.inference_mode(False)  # a later call may train
     def _load_from_state_dict(self, state_dict, prefix, *args):
         loaded = state_dict.get(prefix + "delay")
         if loaded is not None and not self.init:

@@ -160,6 +160,7 @@ class Delta(AbstractStream):
             self.pre_state, self.residual_state, self.error_state = final
         return y.to(input.dtype)
 
+    @torch.inference_mode(False)  # a later call may train
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Take thresholds of any number of channels, also in lava-dl's shape (C, 1, ...)."""
         key = prefix + "threshold"

@@ -234,6 +234,7 @@ class AbstractNeuron(torch.nn.Module):
         self.num_neurons = math.prod(shape)
         return tuple(shape)
 
+    @torch.inference_mode(False)  # a later call may train
     def _load_from_state_dict(self, state_dict, prefix, *args):
         for decay in self.decays:
             loaded = state_dict.get(prefix + decay.name)
