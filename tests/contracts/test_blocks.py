@@ -211,8 +211,7 @@ def test_what_inference_mode_leaves_behind_trains(neuron, case):
     for first in ("materialize", "call"):
         found = []
         for mode in (torch.inference_mode, torch.no_grad):
-            persistent = case.name not in ("Recurrent", "KWTA")
-            block = case.make(neuron, per_channel=True, persistent_state=persistent, requires_grad=True)
+            block = case.make(neuron, per_channel=True, persistent_state=True, requires_grad=True)
             with mode():
                 torch.manual_seed(5)
                 block.materialize(case.spatial) if first == "materialize" else call(block, case.input(T=9, seed=1))

@@ -52,6 +52,8 @@ class _AbstractFeedback(AbstractBlock):
         first = sums[0] if self.neuron.complex else sums
         if previous is not None and previous.shape != first.shape[:-1]:
             previous = None
+        if previous is not None and previous.is_inference():  # which cannot be saved for a backward
+            previous = previous.clone()
         if self.delay_shift and self.delay is None and not self.neuron.persistent_state:
             return self._counted(recurrent.spikes(self.neuron, sums, feedback, late=True))
         spikes = recurrent.spikes(self.neuron, sums, feedback, previous)
