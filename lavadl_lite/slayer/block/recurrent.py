@@ -14,6 +14,7 @@ from ...exchange import Layer
 from ...kernels.torch_op import unmixed
 from ..neuron.dynamics import recurrent
 from ..synapse.base import integers
+from ..utils.stream import of_inference
 from .base import AbstractBlock, Hook, Output
 
 __all__ = ["AbstractKWTA", "AbstractRecurrent"]
@@ -52,7 +53,7 @@ class _AbstractFeedback(AbstractBlock):
         first = sums[0] if self.neuron.complex else sums
         if previous is not None and previous.shape != first.shape[:-1]:
             previous = None
-        if previous is not None and previous.is_inference():  # which cannot be saved for a backward
+        if previous is not None and of_inference(previous):
             previous = previous.clone()
         if self.delay_shift and self.delay is None and not self.neuron.persistent_state:
             return self._counted(recurrent.spikes(self.neuron, sums, feedback, late=True))

@@ -13,7 +13,14 @@ __all__ = ["AbstractStream"]
 
 def fits(held: Tensor, shape: torch.Size) -> bool:
     """Whether a call can begin with the state ``held``: of this ``shape``, and not of inference mode outside of it."""
-    return held.shape == shape and (not held.is_inference() or torch.is_inference_mode_enabled())
+    return held.shape == shape and not of_inference(held)
+
+
+def of_inference(held: Tensor) -> bool:
+    """Whether ``held`` was made in inference mode, which is over: it cannot be saved for a backward."""
+    if torch.compiler.is_compiling():  # where that cannot be asked
+        return False
+    return held.is_inference() and not torch.is_inference_mode_enabled()
 
 
 class AbstractStream(torch.nn.Module):
