@@ -118,7 +118,7 @@ def quantize_within(input: Tensor, step: float, lowest: int, highest: int) -> Te
     """
     if _plain() or input.dtype != torch.float32:
         return quantize(input, step).clamp(lowest * step, highest * step)
-    return (_within if input.requires_grad else _held)(input, step, lowest, highest)
+    return (_within if input.requires_grad else _Within.forward)(input, step, lowest, highest)
 
 
 def _plain() -> bool:
@@ -131,7 +131,13 @@ class _Within(torch.autograd.Function):
 
     @staticmethod
     def forward(input: Tensor, step: float, lowest: int, highest: int) -> Tensor:
-        return _held(input, step, lowest, highest)
+        if input.numel() <= _FEW:
+            return _rounded(input, step, floor=False).clamp_(lowest * step, highest * step)
+        launch = kernels.launch
+        x, y = launch.ready(input), launch.empty(input.shape, input)
+        ends = float(lowest), float(highest)
+        kernels.rounding.forward(x, y, 1 / step, step, *ends, rows=x.numel(), elements=x.numel())
+        return y
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -142,33 +148,18 @@ class _Within(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (input,) = ctx.saved_tensors
         step, lowest, highest = ctx.numbers
-        return _passed(input, grad, step, lowest, highest), None, None, None
-
-
-def _held(input: Tensor, step: float, lowest: int, highest: int) -> Tensor:
-    """Rounded inside the range."""
-    if input.numel() <= _FEW:
-        return _rounded(input, step, floor=False).clamp_(lowest * step, highest * step)
-    launch = kernels.launch
-    x, y = launch.ready(input), launch.empty(input.shape, input)
-    kernels.rounding.forward(x, y, 1 / step, step, float(lowest), float(highest), rows=x.numel(), elements=x.numel())
-    return y
-
-
-def _passed(input: Tensor, grad: Tensor, step: float, lowest: int, highest: int) -> Tensor:
-    """The gradient where what is rounded lies in the range, else 0."""
-    if torch.is_grad_enabled():  # a second derivative is wanted
-        steps = torch.round(input.detach() / step)
-        return grad * ((steps >= lowest) & (steps <= highest))
-    # half a step outside of the range, an even end is what is rounded to, and an odd one is not
-    if input.numel() <= _FEW and lowest % 2 == 0 and highest % 2:
-        below = float(np.nextafter(np.float32((lowest - 0.5) * step), np.float32(-np.inf)))
-        return torch.ops.aten.hardtanh_backward(grad, input, below, (highest + 0.5) * step)
-    launch = kernels.launch
-    x, g_x = launch.ready(input), launch.empty(input.shape, input)
-    ends = float(lowest), float(highest)
-    kernels.rounding.backward(x, launch.ready(grad), g_x, 1 / step, *ends, rows=x.numel(), elements=x.numel())
-    return g_x
+        if torch.is_grad_enabled():  # a second derivative is wanted
+            steps = torch.round(input.detach() / step)
+            return grad * ((steps >= lowest) & (steps <= highest)), None, None, None
+        # half a step outside of the range, an even end is what is rounded to, and an odd one is not
+        if input.numel() <= _FEW and lowest % 2 == 0 and highest % 2:
+            below = float(np.nextafter(np.float32((lowest - 0.5) * step), np.float32(-np.inf)))
+            return torch.ops.aten.hardtanh_backward(grad, input, below, (highest + 0.5) * step), None, None, None
+        launch = kernels.launch
+        x, g_x = launch.ready(input), launch.empty(input.shape, input)
+        ends = float(lowest), float(highest)
+        kernels.rounding.backward(x, launch.ready(grad), g_x, 1 / step, *ends, rows=x.numel(), elements=x.numel())
+        return g_x, None, None, None
 
 
 _within = eager_apply(_Within)

@@ -8,7 +8,7 @@ from torch import Tensor
 from ... import kernels
 from ...errors import ShapeError
 
-__all__ = ["AbstractStream"]
+__all__ = ["AbstractStream", "fits", "of_inference"]
 
 
 def fits(held: Tensor, shape: torch.Size) -> bool:
